@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* The table of formats, and what all of them use. */
+#include "format.h"
+
+const struct vdisk_format *const vdisk_formats[] = {
+	&vdisk_vhd_format,
+	&vdisk_vmdk_format,
+	&vdisk_cowd_format,
+	&vdisk_sesparse_format,
+	&vdisk_parallels_format,
+	&vdisk_qed_format,
+	&vdisk_raw_format,
+	&vdisk_zero_format,
+	&vdisk_error_format,
+	NULL,
+};
+
+static bool same_name(const char *a, const char *b)
+{
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	return *a == *b;
+}
+
+const struct vdisk_format *vdisk_format_find(const char *name)
+{
+	u32 i;
+
+	for (i = 0; vdisk_formats[i]; i++) {
+		const struct vdisk_format *f = vdisk_formats[i];
+
+		if (same_name(f->name, name) ||
+		    (f->alias && same_name(f->alias, name)))
+			return f;
+	}
+	return NULL;
+}
+
+const struct vdisk_format *vdisk_format_probe(const u8 *head, u32 head_len,
+					      const u8 *tail, u32 tail_len)
+{
+	const struct vdisk_format *best = NULL;
+	int score, best_score = 0;
+	u32 i;
+
+	for (i = 0; vdisk_formats[i]; i++) {
+		if (!vdisk_formats[i]->probe)
+			continue;
+		score = vdisk_formats[i]->probe(head, head_len, tail, tail_len);
+		if (score > best_score) {
+			best_score = score;
+			best = vdisk_formats[i];
+		}
+	}
+	return best;
+}
+
+u32 vdisk_have(const struct vdisk_step *step, u64 off, u32 len,
+	       const u8 **data)
+{
+	u32 i, n, best = 0;
+
+	*data = NULL;
+	for (i = 0; i < step->nr_views && best < len; i++) {
+		const struct vdisk_view *v = &step->view[i];
+
+		if (off < v->off || off - v->off >= v->len)
+			continue;
+		n = (u32)vdisk_min(len, v->len - (off - v->off));
+		if (n > best) {
+			best = n;
+			*data = v->data + (off - v->off);
+		}
+	}
+	return best;
+}
+
+static void need_bytes(struct vdisk_step *step, u64 off, u32 len)
+{
+	step->need = (struct vdisk_need){
+		.kind = VDISK_NEED_BYTES, .off = off, .len = len,
+	};
+}
+
+const u8 *vdisk_want(struct vdisk_step *step, u64 off, u32 len)
+{
+	const u8 *data;
+
+	if (vdisk_have(step, off, len, &data) == len)
+		return data;
+	need_bytes(step, off, len);
+	return NULL;
+}
+
+int vdisk_copy(struct vdisk_step *step, u64 off, void *dst, u32 len)
+{
+	u8 *to = dst;
+	const u8 *data;
+	u32 n;
+
+	while (len) {
+		n = (u32)vdisk_min(len, VDISK_BLOCK - (off & (VDISK_BLOCK - 1)));
+		data = vdisk_want(step, off, n);
+		if (!data)
+			return -EAGAIN;
+		memcpy(to, data, n);
+		to += n;
+		off += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int vdisk_bad(struct vdisk_step *step, const char *why, u64 value)
+{
+	step->why = why;
+	step->value = value;
+	return -EUCLEAN;
+}
+
+bool vdisk_want_unit(struct vdisk_step *step, const struct vdisk_geom *geom,
+		     u32 len, u32 count)
+{
+	if (step->unit.count)
+		return true;
+	step->need = (struct vdisk_need){
+		.kind = VDISK_NEED_UNIT, .len = len, .count = count,
+		.align = geom->unit_align, .base = geom->unit_base,
+	};
+	return false;
+}
+
+bool vdisk_want_table(struct vdisk_step *step, u32 len, u64 align, u64 base)
+{
+	if (step->table.count)
+		return true;
+	step->need = (struct vdisk_need){
+		.kind = VDISK_NEED_TABLE, .len = len, .count = 1,
+		.align = align, .base = base,
+	};
+	return false;
+}
+
+static void plan_op(struct vdisk_plan *plan, const struct vdisk_op *op)
+{
+	if (plan->nr < VDISK_MAX_OPS)
+		plan->op[plan->nr++] = *op;
+}
+
+void vdisk_plan_set(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off,
+		    u32 width, bool big, u32 count, u64 value, u64 step)
+{
+	plan_op(plan, &(struct vdisk_op){
+		.phase = phase, .kind = VDISK_OP_SET, .width = (u8)width,
+		.big = big, .count = count, .off = off, .value = value,
+		.step = step,
+	});
+}
+
+void vdisk_plan_bits(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off,
+		     u64 first, u32 count, bool value)
+{
+	plan_op(plan, &(struct vdisk_op){
+		.phase = phase, .kind = VDISK_OP_BITS, .count = count,
+		.off = off, .value = first, .step = value,
+	});
+}
+
+void vdisk_plan_zero(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off,
+		     u64 len)
+{
+	plan_op(plan, &(struct vdisk_op){
+		.phase = phase, .kind = VDISK_OP_ZERO, .off = off, .value = len,
+	});
+}
+
+void vdisk_plan_tail(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off)
+{
+	plan_op(plan, &(struct vdisk_op){
+		.phase = phase, .kind = VDISK_OP_TAIL, .off = off,
+	});
+}
+
+void vdisk_plan_length(struct vdisk_plan *plan, enum vdisk_phase phase,
+		       u64 off)
+{
+	plan_op(plan, &(struct vdisk_op){
+		.phase = phase, .kind = VDISK_OP_LENGTH, .off = off,
+	});
+}
