@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Every difference between kernel versions, and nothing else. The code around
+ * it is written for the newest kernel.
+ */
+#ifndef _VDISK_COMPAT_H
+#define _VDISK_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/fs.h>
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/shrinker.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "dm-vdisk needs Linux 6.1 or newer"
+#endif
+
+/* 6.5: device modes are blk_mode_t, no longer fmode_t. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+typedef fmode_t blk_mode_t;
+#define BLK_OPEN_READ FMODE_READ
+#define BLK_OPEN_WRITE FMODE_WRITE
+#endif
+
+/* 6.10: call_read_iter() and call_write_iter() went away. */
+static inline ssize_t vdisk_read_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	return iocb->ki_filp->f_op->read_iter(iocb, iter);
+}
+
+static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
+				       struct iov_iter *iter)
+{
+	return iocb->ki_filp->f_op->write_iter(iocb, iter);
+}
+
+/* 6.7: shrinkers are allocated. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+static inline struct shrinker *vdisk_shrinker_alloc(const char *name)
+{
+	return kzalloc(sizeof(struct shrinker), GFP_KERNEL);
+}
+
+static inline int vdisk_shrinker_register(struct shrinker *s, const char *name)
+{
+	return register_shrinker(s, "%s", name);
+}
+
+/* Only for one that was registered; else kfree() it. */
+static inline void vdisk_shrinker_free(struct shrinker *s)
+{
+	unregister_shrinker(s);
+	kfree(s);
+}
+
+static inline void vdisk_shrinker_drop(struct shrinker *s)
+{
+	kfree(s);
+}
+#else
+static inline struct shrinker *vdisk_shrinker_alloc(const char *name)
+{
+	return shrinker_alloc(0, "%s", name);
+}
+
+static inline int vdisk_shrinker_register(struct shrinker *s, const char *name)
+{
+	shrinker_register(s);
+	return 0;
+}
+
+static inline void vdisk_shrinker_free(struct shrinker *s)
+{
+	shrinker_free(s);
+}
+
+static inline void vdisk_shrinker_drop(struct shrinker *s)
+{
+	shrinker_free(s);
+}
+#endif
+
+#endif /* _VDISK_COMPAT_H */

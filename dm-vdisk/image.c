@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Opening the images of a device. The constructor checks everything, but keeps
+ * nothing it read: the device may be about to replace a table that still
+ * writes the same files. vdisk_image_start_all() reads again, when the old
+ * table is suspended and all it had is in the files.
+ */
+#include "vdisk.h"
+
+#include <linux/slab.h>
+
+static int image_geometry(struct vdisk_image *image, struct vdisk_feed *feed)
+{
+	const struct vdisk_extent_args *ext = image->args;
+	struct vdisk_params params = {
+		.start_off = ext->start_sec << VDISK_SHIFT,
+		.size_sec = ext->sectors,
+		.size_rule = ext->size_rule,
+		.write = image->write,
+	};
+	int r;
+
+	if (image->backing) {
+		params.file_len = vdisk_backing_len(image->backing);
+		params.device = image->backing->device;
+	}
+	image->file_len = params.file_len;
+	image->data_end = params.file_len;
+	vdisk_feed_init(feed, image);
+	while ((r = image->format->open(&params, &feed->step, &image->geom)) ==
+	       -EAGAIN) {
+		r = vdisk_feed_bytes(feed);
+		if (r)
+			break;
+	}
+	vdisk_feed_done(feed);
+	if (!r && image->geom.size_sec < ext->sectors) {
+		feed->step.value = image->geom.size_sec;
+		feed->step.why = "Image is smaller than the extent";
+		r = -EUCLEAN;
+	}
+	return r;
+}
+
+/* What the format allows, this place in the stack may not. */
+static const char *image_refusal(const struct vdisk_image *image, bool base,
+				 bool start)
+{
+	const struct vdisk_geom *geom = &image->geom;
+
+	if (geom->flags & VDISK_GEOM_PARENT && base)
+		return "Image needs its parent as a layer below";
+	if (!image->write)
+		return NULL;
+	if (geom->flags & VDISK_GEOM_RDONLY)
+		return geom->why_ro;
+	/* A mark that our own old table set is gone before this one starts. */
+	if (geom->flags & VDISK_GEOM_DIRTY &&
+	    (start || !vdisk_backing_handed_over(image->backing)))
+		return "Image was not closed: check it first";
+	return NULL;
+}
+
+/* Read the headers; the cache is empty before and after. */
+static int image_check(struct vdisk_image *image, bool base, bool start,
+		       const char **why)
+{
+	struct vdisk_feed feed;
+	int r;
+
+	*why = "Cannot read the image";
+	r = image_geometry(image, &feed);
+	if (r == -EUCLEAN) {
+		*why = feed.step.why ?: *why;
+		DMERR("%s: %s: %s: %llu", vdisk_name(image->v),
+		      image->backing ? image->backing->path : "-", *why,
+		      feed.step.value);
+		r = -EINVAL;
+	} else if (!r) {
+		*why = image_refusal(image, base, start);
+		r = *why ? -EROFS : 0;
+	}
+	vdisk_cache_empty(&image->cache);
+	return r;
+}
+
+static struct vdisk_image *image_open(struct vdisk *v, unsigned int l,
+				      const struct vdisk_extent_args *ext,
+				      u64 first_sec, char **error)
+{
+	bool top = l == v->args.nr_layers - 1;
+	struct vdisk_image *image;
+	const char *why;
+	int r;
+
+	image = kzalloc(sizeof(*image), GFP_KERNEL);
+	if (!image) {
+		*error = "Cannot allocate image";
+		return ERR_PTR(-ENOMEM);
+	}
+	image->v = v;
+	image->format = ext->format;
+	image->args = ext;
+	image->first_sec = first_sec;
+	image->end_sec = first_sec + ext->sectors;
+	image->write = top && v->args.write;
+	vdisk_cache_init(&image->cache, image);
+	seqcount_spinlock_init(&image->seq, &image->cache.lock);
+	xa_init_flags(&image->grains, XA_FLAGS_LOCK_IRQ);
+	INIT_LIST_HEAD(&image->claims);
+	INIT_LIST_HEAD(&image->freed);
+	INIT_LIST_HEAD(&image->reclaim);
+	xa_init(&image->pool);
+	mutex_init(&image->grow_lock);
+	mutex_init(&image->commit_lock);
+
+	if (ext->backing) {
+		image->backing = vdisk_backing_open(v, ext->backing,
+				image->write,
+				ext->format == &vdisk_raw_format ?
+				VDISK_USE_RAW : VDISK_USE_IMAGE, error);
+		if (IS_ERR(image->backing)) {
+			r = PTR_ERR(image->backing);
+			kfree(image);
+			return ERR_PTR(r);
+		}
+	}
+	r = image_check(image, l == 0, false, &why);
+	if (!r)
+		return image;
+	*error = (char *)why;
+	if (image->backing)
+		vdisk_backing_close(image->backing);
+	kfree(image);
+	return ERR_PTR(r);
+}
+
+static int layer_open(struct vdisk *v, unsigned int l, char **error)
+{
+	const struct vdisk_layer_args *args = &v->args.layer[l];
+	struct vdisk_layer *layer = &v->layer[l];
+	struct vdisk_image *image;
+	unsigned int i;
+
+	layer->image = kvcalloc(args->nr, sizeof(*layer->image), GFP_KERNEL);
+	if (!layer->image) {
+		*error = "Cannot allocate layer";
+		return -ENOMEM;
+	}
+	for (i = 0; i < args->nr; i++) {
+		image = image_open(v, l, &args->extent[i], layer->size_sec,
+				   error);
+		if (IS_ERR(image))
+			return PTR_ERR(image);
+		layer->image[layer->nr++] = image;
+		layer->size_sec = image->end_sec;
+		if (layer->size_sec > LLONG_MAX / VDISK_SECTOR) {
+			*error = "Layer is too long";
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+/* On error what was opened stays: vdisk_image_close_all() it. */
+int vdisk_image_open_all(struct vdisk *v, char **error)
+{
+	unsigned int l;
+	int r;
+
+	v->layer = kcalloc(v->args.nr_layers, sizeof(*v->layer), GFP_KERNEL);
+	if (!v->layer) {
+		*error = "Cannot allocate layers";
+		return -ENOMEM;
+	}
+	for (l = 0; l < v->args.nr_layers; l++) {
+		v->nr_layers = l + 1;
+		r = layer_open(v, l, error);
+		if (r)
+			return r;
+	}
+	if (v->layer[l - 1].size_sec != v->ti->len) {
+		*error = "Extents of the top layer do not fill the target";
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int image_start(struct vdisk_image *image, bool base)
+{
+	const char *why;
+	int r;
+
+	r = image_check(image, base, true, &why);
+	if (r) {
+		DMERR("%s: %s: %s", vdisk_name(image->v),
+		      image->backing ? image->backing->path : "-", why);
+		return r;
+	}
+	image->data_end = image->geom.data_end;
+	image->next_off = image->geom.alloc_off;
+	image->room_end = image->geom.data_end;
+	image->fresh_off = image->file_len;
+	image->scanned = true;
+	/* A tail is wiped when it moves. */
+	if (image->geom.tail_len && !(image->geom.flags & VDISK_GEOM_SCAN))
+		image->fresh_off = image->geom.data_end;
+	if (image->backing && image->backing->device)
+		image->fresh_off = U64_MAX;
+	/* On a device nothing says where the image ends but its tables. */
+	if (image->geom.flags & VDISK_GEOM_SCAN ||
+	    (image->backing && image->backing->device))
+		image->scanned = false;
+	image->grown = false;
+	image->marked = false;
+	return 0;
+}
+
+int vdisk_image_start_all(struct vdisk *v)
+{
+	struct vdisk_layer *layer;
+	unsigned int i;
+	int r;
+
+	for (layer = v->layer; layer < v->layer + v->nr_layers; layer++) {
+		for (i = 0; i < layer->nr; i++) {
+			r = image_start(layer->image[i], layer == v->layer);
+			if (r)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* Forget what was read, and the places that are free. */
+static void image_forget(struct vdisk_image *image)
+{
+	vdisk_grain_forget_all(image);
+	vdisk_cache_empty(&image->cache);
+	xa_destroy(&image->pool);
+}
+
+/* Everything into the files; nothing is in flight. The first error counts. */
+int vdisk_image_stop_all(struct vdisk *v)
+{
+	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	unsigned int l, i;
+	int r, first = 0;
+
+	for (i = 0; i < top->nr; i++) {
+		if (!top->image[i]->write)
+			continue;
+		r = vdisk_commit_image(top->image[i]);
+		flush_work(&v->reclaim_work);
+		if (!r)
+			r = vdisk_space_stop(top->image[i]);
+		if (top->image[i]->backing)
+			vdisk_backing_touch(top->image[i]->backing);
+		first = first ?: r;
+	}
+	for (l = 0; l < v->nr_layers; l++)
+		for (i = 0; i < v->layer[l].nr; i++)
+			image_forget(v->layer[l].image[i]);
+	return first;
+}
+
+void vdisk_image_close_all(struct vdisk *v)
+{
+	struct vdisk_image *image;
+	unsigned int l, i;
+
+	for (l = 0; l < v->nr_layers; l++) {
+		for (i = 0; i < v->layer[l].nr; i++) {
+			image = v->layer[l].image[i];
+			image_forget(image);
+			if (image->backing)
+				vdisk_backing_close(image->backing);
+			kfree(image);
+		}
+		kvfree(v->layer[l].image);
+	}
+	kfree(v->layer);
+	v->layer = NULL;
+	v->nr_layers = 0;
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where a sector is: from the top layer down, each image asking its format
+ * with what the table cache holds.
+ */
+#include "vdisk.h"
+
+struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector)
+{
+	unsigned int lo = 0, hi = layer->nr;
+
+	while (hi - lo > 1) {
+		unsigned int mid = (lo + hi) / 2;
+
+		if (layer->image[mid]->first_sec <= sector)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return layer->image[lo];
+}
+
+/*
+ * Table bytes may change while the format reads them (image->seq tells), and
+ * a block may be dropped from the cache, but not before the RCU section ends.
+ */
+static int image_map(struct vdisk_image *image, u64 sector, u64 sectors,
+		     struct vdisk_extent *ext, struct vdisk_where *where)
+{
+	struct vdisk_block *b;
+	struct vdisk_step step;
+	unsigned int seq;
+	int r;
+
+	step.nr_views = 0;
+	step.why = NULL;
+	step.file_len = READ_ONCE(image->file_len);
+	step.data_end = READ_ONCE(image->data_end);
+	rcu_read_lock();
+	do {
+		seq = read_seqcount_begin(&image->seq);
+		r = image->format->map(&image->geom, &step, sector, sectors,
+				       ext);
+		if (likely(r != -EAGAIN))
+			continue;
+		where->miss = image;
+		where->miss_off = step.need.off;
+		b = vdisk_cache_find(&image->cache, step.need.off);
+		if (!b)
+			break;
+		if (step.nr_views == VDISK_MAX_VIEWS) {
+			r = -EUCLEAN;
+			break;
+		}
+		step.view[step.nr_views++] = (struct vdisk_view){
+			.off = b->off, .len = VDISK_BLOCK, .data = b->data,
+		};
+	} while (r == -EAGAIN || read_seqcount_retry(&image->seq, seq));
+	rcu_read_unlock();
+
+	if (unlikely(r == -EUCLEAN)) {
+		vdisk_image_complain(image, &step);
+		r = -EIO;
+	}
+	return r;
+}
+
+int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
+		 struct vdisk_where *where)
+{
+	struct vdisk_image *image;
+	struct vdisk_layer *layer;
+	struct vdisk_extent ext;
+	int l, r;
+
+	for (l = top; l >= 0; l--) {
+		layer = &v->layer[l];
+		/* Past a shorter parent's end there is nothing further down. */
+		if (sector >= layer->size_sec)
+			break;
+		image = vdisk_image_at(layer, sector);
+		sectors = min(sectors, image->end_sec - sector);
+		r = image_map(image, sector - image->first_sec, sectors, &ext,
+			      where);
+		if (unlikely(r))
+			return r;
+		sectors = ext.sectors;
+		if (ext.kind == VDISK_PARENT)
+			continue;
+		where->kind = ext.kind;
+		where->image = image;
+		where->layer = l;
+		where->sectors = sectors;
+		where->off = ext.off;
+		where->len = ext.len;
+		where->skip_sec = ext.skip_sec;
+		return 0;
+	}
+	where->kind = VDISK_ZERO;
+	where->image = NULL;
+	where->layer = 0;
+	where->sectors = sectors;
+	return 0;
+}
+
+int vdisk_lookup_wait(struct vdisk *v, int top, u64 sector, u64 sectors,
+		      struct vdisk_where *where)
+{
+	struct vdisk_block *b;
+	int r;
+
+	while ((r = vdisk_lookup(v, top, sector, sectors, where)) == -EAGAIN) {
+		b = vdisk_cache_pin(&where->miss->cache, where->miss_off,
+				    false);
+		if (IS_ERR(b))
+			return PTR_ERR(b);
+		vdisk_cache_unpin(b);
+	}
+	return r;
+}
+
+static int read_grain(const struct vdisk_where *where, u64 sector, void *buf,
+		      size_t len)
+{
+	struct vdisk_grain *g;
+
+	g = vdisk_grain_get(where->image, sector - where->image->first_sec,
+			    where);
+	if (IS_ERR(g))
+		return PTR_ERR(g);
+	memcpy(buf, g->data + (where->skip_sec << VDISK_SHIFT), len);
+	vdisk_grain_put(g);
+	return 0;
+}
+
+int vdisk_read_below(struct vdisk *v, int top, u64 sector, void *buf,
+		     u64 sectors)
+{
+	struct vdisk_where where;
+	struct vdisk_backing *b;
+	size_t len;
+	int r;
+
+	while (sectors) {
+		r = vdisk_lookup_wait(v, top - 1, sector, sectors, &where);
+		if (r)
+			return r;
+		len = where.sectors << VDISK_SHIFT;
+		switch (where.kind) {
+		case VDISK_DATA:
+			b = where.image->backing;
+			r = b->ops->rw(b, false, where.off, buf, len);
+			break;
+		case VDISK_ZERO:
+			memset(buf, 0, len);
+			break;
+		case VDISK_DEFLATE:
+			r = read_grain(&where, sector, buf, len);
+			break;
+		default:
+			r = -EIO;
+		}
+		if (r)
+			return r;
+		sector += where.sectors;
+		sectors -= where.sectors;
+		buf += len;
+	}
+	return 0;
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The device-mapper target `vdisk`: a disk out of virtual-disk image files. */
+#include "vdisk.h"
+#include "compat.h"
+
+#include <linux/module.h>
+#include <linux/reboot.h>
+#include <linux/slab.h>
+
+#define MIN_SEGS 64
+#define MAX_DISCARD_SECTORS (1u << 21)	/* 1 GiB */
+
+static void vdisk_event(struct work_struct *work)
+{
+	struct vdisk *v = container_of(work, struct vdisk, event_work);
+
+	dm_table_event(v->ti->table);
+}
+
+/* Who cannot remove its root disk before a reboot leaves it clean all the same. */
+static int vdisk_reboot(struct notifier_block *nb, unsigned long event, void *p)
+{
+	struct vdisk *v = container_of(nb, struct vdisk, reboot);
+
+	if (READ_ONCE(v->resumed) && vdisk_commit_rest(v))
+		DMERR("%s: cannot bring the image to rest", vdisk_name(v));
+	return NOTIFY_DONE;
+}
+
+static void vdisk_dtr(struct dm_target *ti)
+{
+	struct vdisk *v = ti->private;
+
+	if (v->reboot.notifier_call)
+		unregister_reboot_notifier(&v->reboot);
+	if (v->wq)
+		destroy_workqueue(v->wq);
+	if (v->retry_wq)
+		destroy_workqueue(v->retry_wq);
+	if (v->commit_wq) {
+		cancel_delayed_work_sync(&v->timer);
+		destroy_workqueue(v->commit_wq);
+	}
+	vdisk_stamp_close(v);
+	vdisk_image_close_all(v);
+	cleanup_srcu_struct(&v->inflight);
+	bioset_exit(&v->bios);
+	mempool_exit(&v->segs);
+	free_percpu(v->stats);
+	vdisk_table_free(&v->args);
+	kfree(v);
+}
+
+static int vdisk_alloc_resources(struct vdisk *v)
+{
+	int r;
+
+	v->stats = alloc_percpu(struct vdisk_stats);
+	if (!v->stats)
+		return -ENOMEM;
+	r = mempool_init_kmalloc_pool(&v->segs, MIN_SEGS,
+				      sizeof(struct vdisk_seg));
+	if (!r)
+		r = bioset_init(&v->bios, MIN_SEGS, 0, 0);
+	if (r)
+		return r;
+	v->wq = alloc_workqueue("vdisk/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
+				vdisk_name(v));
+	/* A worker of wq may wait for what this one does. */
+	v->retry_wq = alloc_workqueue("vdisk-retry/%s", WQ_MEM_RECLAIM, 0,
+				      vdisk_name(v));
+	v->commit_wq = alloc_ordered_workqueue("vdisk-commit/%s",
+					       WQ_MEM_RECLAIM, vdisk_name(v));
+	return v->wq && v->retry_wq && v->commit_wq ? 0 : -ENOMEM;
+}
+
+static void vdisk_set_target(struct dm_target *ti)
+{
+	struct vdisk *v = ti->private;
+
+	ti->num_flush_bios = 1;
+	ti->flush_supported = true;
+	if (v->args.write) {
+		ti->num_discard_bios = 1;
+		ti->discards_supported = true;
+		ti->num_write_zeroes_bios = 1;
+	}
+	ti->per_io_data_size = sizeof(struct vdisk_io);
+}
+
+static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
+{
+	struct vdisk *v;
+	int r;
+
+	ti->error = "Cannot allocate device";
+	v = kzalloc(sizeof(*v), GFP_KERNEL);
+	if (!v)
+		return -ENOMEM;
+	r = init_srcu_struct(&v->inflight);
+	if (r) {
+		kfree(v);
+		return r;
+	}
+	v->ti = ti;
+	ti->private = v;
+	INIT_LIST_HEAD(&v->backings);
+	spin_lock_init(&v->lock);
+	mutex_init(&v->stamp_lock);
+	bio_list_init(&v->flushes);
+	INIT_WORK(&v->commit_work, vdisk_commit_work);
+	INIT_WORK(&v->event_work, vdisk_event);
+	INIT_WORK(&v->reclaim_work, vdisk_reclaim_work);
+	INIT_DELAYED_WORK(&v->timer, vdisk_commit_timer);
+
+	r = vdisk_alloc_resources(v);
+	if (!r)
+		r = vdisk_table_parse(&v->args, argc, argv, &ti->error);
+	if (r)
+		goto bad;
+	if (v->args.write && !(dm_table_get_mode(ti->table) & BLK_OPEN_WRITE)) {
+		ti->error = "Device is read-only, the table says rw";
+		r = -EROFS;
+		goto bad;
+	}
+	r = vdisk_image_open_all(v, &ti->error);
+	if (!r)
+		r = vdisk_stamp_open(v, &ti->error);
+	if (r)
+		goto bad;
+	vdisk_set_target(ti);
+	v->reboot.notifier_call = vdisk_reboot;
+	register_reboot_notifier(&v->reboot);
+	return 0;
+bad:
+	vdisk_dtr(ti);
+	return r;
+}
+
+static int vdisk_map(struct dm_target *ti, struct bio *bio)
+{
+	return vdisk_io_map(ti->private, bio);
+}
+
+static int vdisk_end_io(struct dm_target *ti, struct bio *bio,
+			blk_status_t *error)
+{
+	return vdisk_io_end(ti->private, bio, error);
+}
+
+static int vdisk_preresume(struct dm_target *ti)
+{
+	struct vdisk *v = ti->private;
+	int r;
+
+	/* A resume of what was not suspended finds its caches in use. */
+	if (v->resumed)
+		return 0;
+	r = vdisk_image_start_all(v);
+	v->resumed = !r;
+	return r;
+}
+
+static void vdisk_postsuspend(struct dm_target *ti)
+{
+	struct vdisk *v = ti->private;
+
+	if (!v->resumed)
+		return;
+	flush_workqueue(v->wq);
+	cancel_delayed_work_sync(&v->timer);
+	flush_workqueue(v->commit_wq);
+	if (vdisk_image_stop_all(v))
+		DMERR("%s: cannot bring the image to rest", vdisk_name(v));
+	v->resumed = false;
+}
+
+static void status_info(struct vdisk *v, char *result, unsigned int maxlen)
+{
+	struct vdisk_stats sum = { 0 };
+	unsigned int sz = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		const struct vdisk_stats *s = per_cpu_ptr(v->stats, cpu);
+
+		sum.direct += s->direct;
+		sum.queued += s->queued;
+		sum.alloc += s->alloc;
+		sum.commit += s->commit;
+		sum.fsync += s->fsync;
+	}
+	DMEMIT("%s %s %u %llu %llu %llu %llu %llu", v->args.write ? "rw" : "ro",
+	       READ_ONCE(v->failed) ?: "ok", v->nr_layers, sum.direct,
+	       sum.queued, sum.alloc, sum.commit, sum.fsync);
+}
+
+static void vdisk_status(struct dm_target *ti, status_type_t type,
+			 unsigned int flags, char *result, unsigned int maxlen)
+{
+	struct vdisk *v = ti->private;
+	unsigned int sz = 0;
+
+	switch (type) {
+	case STATUSTYPE_INFO:
+		status_info(v, result, maxlen);
+		break;
+	case STATUSTYPE_TABLE:
+		vdisk_table_print(v, result, maxlen);
+		break;
+	case STATUSTYPE_IMA:
+		DMEMIT_TARGET_NAME_VERSION(ti->type);
+		DMEMIT(",mode=%s,layers=%u;", v->args.write ? "rw" : "ro",
+		       v->nr_layers);
+		break;
+	}
+}
+
+/* Only devices that bios are sent to as they are; others are read as files. */
+static int vdisk_iterate_devices(struct dm_target *ti,
+				 iterate_devices_callout_fn fn, void *data)
+{
+	struct vdisk *v = ti->private;
+	struct vdisk_backing *b;
+	int r;
+
+	list_for_each_entry(b, &v->backings, link) {
+		if (!b->dev || b->file)
+			continue;
+		r = fn(ti, b->dev, 0, bdev_nr_sectors(b->dev->bdev), data);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* Guests address 512-byte sectors in all these formats, whatever is below. */
+static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *limits)
+{
+	struct vdisk *v = ti->private;
+
+	limits->logical_block_size = VDISK_SECTOR;
+	if (!v->args.write)
+		return;
+	/* Less than a unit is punched out of the file where it is. */
+	limits->discard_granularity = PAGE_SIZE;
+	limits->max_discard_sectors = MAX_DISCARD_SECTORS;
+	limits->max_hw_discard_sectors = MAX_DISCARD_SECTORS;
+	limits->max_write_zeroes_sectors = MAX_DISCARD_SECTORS;
+}
+
+static struct target_type vdisk_target = {
+	.name			= "vdisk",
+	.version		= { 1, 0, 0 },
+	.module			= THIS_MODULE,
+	.ctr			= vdisk_ctr,
+	.dtr			= vdisk_dtr,
+	.map			= vdisk_map,
+	.end_io			= vdisk_end_io,
+	.preresume		= vdisk_preresume,
+	.postsuspend		= vdisk_postsuspend,
+	.status			= vdisk_status,
+	.iterate_devices	= vdisk_iterate_devices,
+	.io_hints		= vdisk_io_hints,
+};
+
+static int __init vdisk_init(void)
+{
+	int r = vdisk_cache_module_init();
+
+	if (r)
+		return r;
+	r = vdisk_grain_module_init();
+	if (r)
+		goto bad_grain;
+	r = dm_register_target(&vdisk_target);
+	if (r)
+		goto bad_target;
+	return 0;
+bad_target:
+	vdisk_grain_module_exit();
+bad_grain:
+	vdisk_cache_module_exit();
+	return r;
+}
+
+static void __exit vdisk_exit(void)
+{
+	dm_unregister_target(&vdisk_target);
+	vdisk_grain_module_exit();
+	vdisk_cache_module_exit();
+}
+
+module_init(vdisk_init);
+module_exit(vdisk_exit);
+
+MODULE_DESCRIPTION(DM_NAME " target for virtual-disk images");
+MODULE_LICENSE("GPL");

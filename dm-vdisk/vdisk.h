@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of the target share.
+ *
+ * A vdisk is a stack of layers, base first; a layer is a list of images laid
+ * end to end; an image is one format over one backing. Only images of the top
+ * layer are written.
+ *
+ * Lock order, outermost first:
+ *
+ *	v->stamp_lock		the stamp, before the first write
+ *	image->grow_lock	the allocator and BEFORE phases
+ *	image->commit_lock	one commit at a time
+ *	backing->flush_lock	one flush at a time
+ *	evict_lock		(grain.c) eviction of grains
+ *	image->cache.lock	spinlock, interrupts off: cached table bytes,
+ *				dirty lists, claims on units, image->seq
+ *
+ * claims_lock (backing.c), blocks_lock (cache.c), grains_lock (grain.c) and
+ * v->lock are leaves. Lookups
+ * take none of them: they run under RCU and image->seq.
+ */
+#ifndef _VDISK_H
+#define _VDISK_H
+
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+#include <linux/fs.h>
+#include <linux/mempool.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/seqlock.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+
+#include "../formats/format.h"
+#include "backing.h"
+#include "cache.h"
+#include "grain.h"
+
+#define DM_MSG_PREFIX "vdisk"
+
+#define VDISK_MAX_LAYERS 64
+#define VDISK_MAX_EXTENTS 4096
+
+struct vdisk;
+struct vdisk_io;
+
+/* A table line, parsed. Strings point into copies that the structure owns. */
+struct vdisk_extent_args {
+	u64 sectors;
+	const struct vdisk_format *format;
+	const char *backing;		/* path or fd:N; NULL without a file */
+	u64 start_sec;
+	enum vdisk_size_rule size_rule;
+};
+
+struct vdisk_layer_args {
+	unsigned int nr;
+	struct vdisk_extent_args *extent;
+};
+
+/* Bytes to be changed in a file before the first write: a VMDK's content id. */
+#define VDISK_STAMP_MAX 8
+
+struct vdisk_stamp_args {
+	const char *backing;		/* path or fd:N; NULL: nothing to stamp */
+	u64 off;			/* bytes */
+	char text[VDISK_STAMP_MAX + 1];	/* in place of as many bytes */
+};
+
+struct vdisk_args {
+	bool write;
+	bool buffered;
+	unsigned int commit_ms;
+	unsigned int nr_layers;
+	struct vdisk_layer_args *layer;
+	struct vdisk_stamp_args stamp;
+};
+
+struct vdisk_image {
+	struct vdisk *v;
+	const struct vdisk_format *format;
+	struct vdisk_backing *backing;	/* NULL without a file */
+	const struct vdisk_extent_args *args;
+	u64 first_sec;			/* in its layer */
+	u64 end_sec;
+	bool write;
+	struct vdisk_geom geom;
+	struct vdisk_cache cache;
+	seqcount_spinlock_t seq;	/* table bytes change under cache.lock */
+	struct xarray grains;		/* struct vdisk_grain by sector of the file */
+
+	/* Writers only. */
+	struct list_head claims;	/* cache.lock */
+	struct list_head freed;		/* cache.lock: vdisk_freed of this epoch */
+	struct list_head reclaim;	/* cache.lock: of durable ones */
+	struct mutex grow_lock;		/* protects down to marked */
+	u64 data_end;			/* units end below; others READ_ONCE it */
+	u64 file_len;			/* others READ_ONCE it */
+	u64 room_end;			/* grow() prepared the file up to here */
+	u64 next_off;			/* where appending goes on */
+	u64 fresh_off;			/* from here on the file reads zero */
+	struct xarray pool;		/* free units by sector: is it fresh? */
+	bool scanned;			/* next_off is known */
+	bool grown;			/* there may be something to trim */
+	bool marked;			/* the image says that it is in use */
+	struct mutex commit_lock;
+};
+
+struct vdisk_layer {
+	unsigned int nr;
+	u64 size_sec;
+	struct vdisk_image **image;	/* in order of first_sec */
+};
+
+/* Counters of one CPU; the sums are in the status line. */
+struct vdisk_stats {
+	u64 direct;		/* I/O issued from map() */
+	u64 queued;		/* bios that a worker took over */
+	u64 alloc;		/* plans run */
+	u64 commit;		/* epochs written */
+	u64 fsync;
+};
+
+struct vdisk {
+	struct dm_target *ti;
+	struct vdisk_args args;
+	unsigned int nr_layers;
+	struct vdisk_layer *layer;
+	struct list_head backings;	/* vdisk_backing.link */
+	struct list_head claims;	/* files held against other devices */
+	struct vdisk_backing *stamp;	/* what args.stamp names, or NULL */
+	struct mutex stamp_lock;	/* one who stamps; others wait */
+	bool stamped;			/* or nothing to stamp; READ_ONCE */
+	bool resumed;
+	struct notifier_block reboot;
+
+	struct workqueue_struct *wq;		/* bios that must wait */
+	struct workqueue_struct *retry_wq;	/* the rest of short transfers */
+	struct workqueue_struct *commit_wq;	/* ordered: commits */
+	struct work_struct commit_work;
+	struct delayed_work timer;
+	struct work_struct event_work;
+	struct work_struct reclaim_work;
+	struct srcu_struct inflight;	/* bios that may use what they looked up */
+	mempool_t segs;
+	struct bio_set bios;
+
+	spinlock_t lock;		/* interrupts off: the two below */
+	struct bio_list flushes;	/* waiting for the next commit */
+	const char *failed;		/* why nothing is written any more */
+	struct vdisk_stats __percpu *stats;
+};
+
+/* Where a run of the guest's sectors is. */
+struct vdisk_where {
+	enum vdisk_kind kind;
+	struct vdisk_image *image;	/* of a DATA or DEFLATE run */
+	unsigned int layer;		/* index of its layer */
+	u64 sectors;
+	u64 off;
+	u32 len;
+	u64 skip_sec;
+	struct vdisk_image *miss;	/* -EAGAIN: its table block at miss_off */
+	u64 miss_off;
+};
+
+/* A part of a bio that goes to one place of one file. */
+struct vdisk_seg {
+	struct vdisk_io *io;
+	struct vdisk_backing *backing;
+	struct bvec_iter iter;		/* of io's bio: what is still to do */
+	u64 off;			/* where iter starts in the file */
+	bool dsync;			/* durable when it ends */
+	blk_status_t status;		/* for waiter */
+	struct completion *waiter;	/* one who waits, instead of the bio */
+	union {
+		struct kiocb iocb;
+		struct work_struct work;	/* a short one that goes on */
+	};
+};
+
+/* Per bio. */
+struct vdisk_io {
+	struct vdisk *v;
+	struct bvec_iter iter;		/* what no segment covers yet */
+	atomic_t pending;		/* segments, and one for the worker */
+	blk_status_t status;
+	int inflight;			/* of v->inflight; -1: not entered */
+	bool commit;			/* FUA whose entries are not durable */
+	struct work_struct work;
+	struct list_head park;		/* vdisk_claim.waiters */
+	struct vdisk_seg seg;		/* the first, mostly the only one */
+};
+
+static inline struct bio *vdisk_io_bio(struct vdisk_io *io)
+{
+	return dm_bio_from_per_bio_data(io, sizeof(*io));
+}
+
+#define vdisk_count(v, field) this_cpu_inc((v)->stats->field)
+
+static inline const char *vdisk_name(const struct vdisk *v)
+{
+	return dm_device_name(dm_table_get_md(v->ti->table));
+}
+
+/* table.c APIs: the table line, both directions. May sleep. */
+int vdisk_table_parse(struct vdisk_args *args, unsigned int argc, char **argv,
+		      char **error);
+void vdisk_table_free(struct vdisk_args *args);
+void vdisk_table_print(const struct vdisk *v, char *result, unsigned int maxlen);
+
+/* image.c APIs: files, layers and their geometry. May sleep. */
+int vdisk_image_open_all(struct vdisk *v, char **error);
+int vdisk_image_start_all(struct vdisk *v);
+int vdisk_image_stop_all(struct vdisk *v);
+void vdisk_image_close_all(struct vdisk *v);
+
+/*
+ * step.c APIs: drive the steps of a format. A feed pins the blocks it shows;
+ * vdisk_feed() answers a need for bytes, 0 or -errno (-EUCLEAN if the format
+ * breaks the rules). vdisk_bad() logs what is wrong with an image. May sleep.
+ */
+struct vdisk_feed {
+	struct vdisk_image *image;
+	struct vdisk_step step;
+	struct vdisk_block *pin[VDISK_MAX_VIEWS];
+};
+
+void vdisk_feed_init(struct vdisk_feed *feed, struct vdisk_image *image);
+void vdisk_feed_reset(struct vdisk_feed *feed);
+int vdisk_feed_bytes(struct vdisk_feed *feed);
+void vdisk_feed_done(struct vdisk_feed *feed);
+void vdisk_image_complain(const struct vdisk_image *image,
+			  const struct vdisk_step *step);
+
+/* io.c APIs: the data path. */
+int vdisk_io_map(struct vdisk *v, struct bio *bio);
+int vdisk_io_end(struct vdisk *v, struct bio *bio, blk_status_t *error);
+void vdisk_io_requeue(struct vdisk_io *io);
+void vdisk_io_zero(struct bio *bio, struct bvec_iter start);
+void vdisk_io_start(struct vdisk_seg *seg, struct vdisk_io *io,
+		    struct vdisk_backing *backing, u64 off, u64 sectors);
+void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
+
+/*
+ * lookup.c APIs. vdisk_lookup() answers for sectors of the disk, looking from
+ * layer @top down; any context; 0, -EAGAIN (a table block is missing) or -EIO.
+ * vdisk_lookup_wait() loads what is missing; may sleep. vdisk_read_below()
+ * reads synchronously what the layers below @top hold.
+ */
+int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
+		 struct vdisk_where *where);
+int vdisk_lookup_wait(struct vdisk *v, int top, u64 sector, u64 sectors,
+		      struct vdisk_where *where);
+int vdisk_read_below(struct vdisk *v, int top, u64 sector, void *buf,
+		     u64 sectors);
+struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector);
+
+/*
+ * write.c, discard.c APIs: changing what is where. May sleep. Each does a
+ * prefix of the sectors at io->iter: the number of sectors done; 0 if the bio
+ * was parked behind another writer of the same unit; -EAGAIN if something
+ * changed: look again; or -errno.
+ */
+s64 vdisk_write_alloc(struct vdisk_io *io, struct vdisk_image *image,
+		      u64 sector, u64 sectors);
+s64 vdisk_discard_run(struct vdisk_io *io, u64 sector, u64 sectors);
+
+/* discard.c: give back what was freed in epochs that are durable. */
+void vdisk_reclaim_work(struct work_struct *work);
+
+/*
+ * space.c: vdisk_space_rest() marks the image clean if no writer is about;
+ * vdisk_space_stop() trims the file as well. May sleep.
+ */
+int vdisk_space_rest(struct vdisk_image *image);
+int vdisk_space_stop(struct vdisk_image *image);
+
+/*
+ * stamp.c APIs. vdisk_stamp_write() makes the stamp durable, once; every write
+ * must find v->stamped set or call it first. May sleep; 0 or -errno.
+ */
+int vdisk_stamp_open(struct vdisk *v, char **error);
+int vdisk_stamp_write(struct vdisk *v);
+void vdisk_stamp_close(struct vdisk *v);
+
+/* commit.c APIs: durability. */
+void vdisk_commit_queue(struct vdisk *v, struct bio *bio);
+int vdisk_commit_all(struct vdisk *v);
+int vdisk_commit_rest(struct vdisk *v);
+void vdisk_commit_work(struct work_struct *work);
+void vdisk_commit_timer(struct work_struct *work);
+int vdisk_commit_image(struct vdisk_image *image);
+bool vdisk_commit_settled(const struct vdisk_image *image);
+void vdisk_commit_arm(struct vdisk *v);
+void vdisk_trip(struct vdisk *v, const char *why);
+
+#endif /* _VDISK_H */
