@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From the name of an image to the disk it stands for. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "chain_in.h"
+#include "lock.h"
+#include "out.h"
+
+static const struct chain_kind *const kinds[] = {
+	&chain_vhd, &chain_vmdk, &chain_qed, &chain_bundle,
+};
+
+#define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+int chain_fail(struct chain *chain, int err, char *why)
+{
+	free(chain->why);
+	chain->why = why;
+	return err;
+}
+
+int chain_fail_reach(struct chain *chain, int err)
+{
+	return chain_fail(chain, err, out_text("%s", chain->reach.why));
+}
+
+/* What an image's functions said, or what the errno says if they did not. */
+int chain_fail_fault(struct chain *chain, int err)
+{
+	return chain_fail(chain, err, out_text("%s", *chain->fault.text ?
+					       chain->fault.text :
+					       strerror(-err)));
+}
+
+int chain_fail_in(struct chain *chain, int err, const char *name)
+{
+	return chain_fail(chain, err, out_text("%s: %s", out_name(name),
+					       chain->why));
+}
+
+/*-----------------------------------------------------------------
+ * Layers and their parts
+ */
+
+struct chain_layer *chain_newest(struct chain *chain)
+{
+	return &chain->layer[chain->nr - 1];
+}
+
+struct chain_layer *chain_new_layer(struct chain *chain, const char *path,
+				    const char *format)
+{
+	struct chain_layer *layer;
+
+	chain->layer = out_grow(chain->layer, chain->nr + 1,
+				sizeof(*chain->layer));
+	layer = &chain->layer[chain->nr++];
+	*layer = (struct chain_layer){
+		.path = out_text("%s", path), .format = format, .text_fd = -1,
+	};
+	return layer;
+}
+
+static void drop_part(struct chain_part *part)
+{
+	vdisk_image_drop(part->image);
+	vdisk_store_close(part->store);
+	free(part->path);
+}
+
+void chain_drop_layer(struct chain *chain)
+{
+	struct chain_layer *layer = &chain->layer[--chain->nr];
+
+	while (layer->nr)
+		drop_part(&layer->part[--layer->nr]);
+	free(layer->part);
+	free(layer->path);
+	free(layer->parent);
+	if (layer->desc)
+		descriptor_free(layer->desc);
+	free(layer->desc);
+	if (layer->text_fd >= 0)
+		close(layer->text_fd);
+}
+
+int chain_lock(struct chain *chain, int fd, bool write)
+{
+	int r;
+
+	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
+		return 0;
+	r = lock_image(fd, write);
+	if (r == -EBUSY)
+		return chain_fail(chain, r,
+				  out_text("Image is in use by another program "
+					   "(see --force-share)"));
+	if (r)
+		return chain_fail(chain, r,
+				  out_text("Image cannot be locked: %s "
+					   "(see --force-share)",
+					   strerror(-r)));
+	return 0;
+}
+
+static int open_image(struct chain *chain, struct chain_part *part,
+		      const struct vdisk_image_opts *opts)
+{
+	struct chain_layer *layer = chain_newest(chain);
+	int r;
+
+	*chain->fault.text = 0;
+	r = vdisk_image_open(&part->image, part->format, part->store, opts,
+			     &chain->fault);
+	if (r)
+		return chain_fail_fault(chain, r);
+	part->sectors = part->image->geom.size_sec;
+	part->offset_sec = opts->start_off / VDISK_SECTOR;
+	layer->part = out_grow(layer->part, layer->nr + 1,
+			       sizeof(*layer->part));
+	layer->part[layer->nr++] = *part;
+	layer->size_sec += part->sectors;
+	return 0;
+}
+
+int chain_add_part(struct chain *chain, struct reach_file *file,
+		   const struct vdisk_format *format,
+		   const struct vdisk_image_opts *opts)
+{
+	struct chain_part part = { .format = format, .fd = file->fd };
+	int r;
+
+	r = chain_lock(chain, file->fd, opts->write);
+	if (!r) {
+		r = vdisk_store_file(file->fd, &part.store);
+		if (r)
+			chain_fail(chain, r, out_text("%s", strerror(-r)));
+	}
+	if (r) {
+		reach_close(file);
+		return r;
+	}
+	part.path = file->path;
+	*file = (struct reach_file){ .fd = -1 };
+	if (!part.format)
+		part.format = vdisk_image_probe(part.store);
+	if (part.format)
+		r = open_image(chain, &part, opts);
+	else
+		r = chain_fail(chain, -EINVAL, out_text("Unknown format (-f "
+							"raw if it is raw)"));
+	if (r)
+		drop_part(&part);
+	return r;
+}
+
+int chain_add_hole(struct chain *chain, const char *format, u64 sectors)
+{
+	struct chain_part part = {
+		.format = vdisk_format_find(format), .fd = -1,
+	};
+
+	return open_image(chain, &part, &(struct vdisk_image_opts){
+		.size_sec = sectors,
+	});
+}
+
+/*-----------------------------------------------------------------
+ * Files
+ */
+
+static const struct chain_kind *kind_of(const struct reach_file *file)
+{
+	u8 head[VDISK_BLOCK];
+	ssize_t len = 0;
+	unsigned int i;
+
+	if (!file->directory)
+		len = pread(file->fd, head, sizeof(head), 0);
+	for (i = 0; i < NR_KINDS; i++)
+		if (kinds[i]->claims &&
+		    kinds[i]->claims(file, head, len > 0 ? (size_t)len : 0))
+			return kinds[i];
+	return NULL;
+}
+
+const char *chain_probe(const struct reach_file *file)
+{
+	const struct chain_kind *kind = kind_of(file);
+	const struct vdisk_format *format;
+	struct vdisk_store *store;
+	int fd;
+
+	if (kind)
+		return kind->format;
+	/* The store closes what it is given. */
+	fd = dup(file->fd);
+	if (fd < 0)
+		return NULL;
+	if (vdisk_store_file(fd, &store)) {
+		close(fd);
+		return NULL;
+	}
+	format = vdisk_image_probe(store);
+	vdisk_store_close(store);
+	return format ? format->name : NULL;
+}
+
+int chain_add_file(struct chain *chain, struct reach_file *file,
+		   const struct vdisk_format *format, bool write)
+{
+	struct vdisk_image_opts opts = {
+		.write = write,
+		.size_rule = chain->opt->size_rule,
+	};
+	const struct chain_kind *kind = kind_of(file);
+	int r;
+
+	if (kind && (!format || !strcmp(kind->format, format->name)))
+		return kind->open(chain, file, write);
+	chain_new_layer(chain, file->path, NULL);
+	r = chain_add_part(chain, file, format, &opts);
+	if (r)
+		chain_drop_layer(chain);
+	else
+		chain_newest(chain)->format =
+			chain_newest(chain)->part[0].format->name;
+	return r;
+}
+
+static int try_name(struct chain *chain, const struct chain_kind *kind,
+		    unsigned int child, const char *name)
+{
+	const unsigned int nr = chain->nr;
+	struct reach_file file;
+	int r;
+
+	r = reach_named(&chain->reach, chain->layer[child].path, name, false,
+			&file);
+	if (r)
+		return chain_fail_reach(chain, r);
+	/* Before the lock: in a circle we would meet our own. */
+	r = reach_claim(&chain->reach, &file);
+	if (r) {
+		reach_close(&file);
+		return chain_fail_reach(chain, r);
+	}
+	r = kind->parent(chain, &file, child);
+	if (!r)
+		return 0;
+	while (chain->nr > nr)
+		chain_drop_layer(chain);
+	reach_unclaim(&chain->reach);
+	return chain_fail_in(chain, r, name);
+}
+
+/*
+ * The first name that leads to the right file wins. If none does, the first
+ * one's trouble is told, unless a later one led to a wrong file.
+ */
+static int try_names(struct chain *chain, const struct chain_kind *kind,
+		     const struct chain_names *names)
+{
+	const unsigned int child = chain->nr - 1;
+	char *first = NULL;
+	unsigned int i;
+	int r;
+
+	r = chain_fail(chain, -ENOENT, out_text("no name is given"));
+	for (i = 0; i < names->nr; i++) {
+		r = try_name(chain, kind, child, names->name[i]);
+		if (!r || r == -EBUSY || r == -ELOOP) {
+			free(first);
+			return r;
+		}
+		if (!first || r == -ESTALE) {
+			free(first);
+			first = out_text("%s", chain->why);
+		}
+	}
+	return first ? chain_fail(chain, r, first) : r;
+}
+
+/*
+ * 1 = there is none, 0 = it is the newest layer now. Without @open only its
+ * name is found out.
+ */
+static int add_parent(struct chain *chain, bool open)
+{
+	struct chain_layer *layer = chain_newest(chain);
+	const struct chain_kind *kind = NULL;
+	struct chain_names names = { .nr = 0 };
+	unsigned int i;
+	int r;
+
+	for (i = 0; i < NR_KINDS && !kind; i++)
+		if (kinds[i]->names && !strcmp(kinds[i]->format, layer->format))
+			kind = kinds[i];
+	if (!kind)
+		return 1;
+	r = kind->names(chain, layer, &names);
+	if (r > 0 && names.nr)
+		layer->parent = out_text("%s", names.name[0]);
+	if (r > 0 && open)
+		r = try_names(chain, kind, &names);
+	else if (r >= 0 || !open)
+		r = 1;
+	while (names.nr)
+		free(names.name[--names.nr]);
+	return r;
+}
+
+/*-----------------------------------------------------------------
+ * The whole
+ */
+
+/* The disk takes the images; the layers keep their pointers to them. */
+static int build_disk(struct chain *chain)
+{
+	unsigned int i, j;
+	int r;
+
+	r = vdisk_disk_new(&chain->disk, &chain->fault);
+	for (i = chain->nr; !r && i--;) {
+		r = vdisk_disk_push(chain->disk);
+		for (j = 0; !r && j < chain->layer[i].nr; j++)
+			r = vdisk_disk_add(chain->disk,
+					   chain->layer[i].part[j].image,
+					   chain->layer[i].part[j].sectors);
+	}
+	if (!r)
+		return 0;
+	chain_fail_fault(chain, r);
+	/* Which images the disk owns by now is not known: leave it to exit. */
+	chain->disk = NULL;
+	for (i = 0; i < chain->nr; i++)
+		for (j = 0; j < chain->layer[i].nr; j++)
+			chain->layer[i].part[j].image = NULL;
+	return r;
+}
+
+/* A disk may have thousands of extents, each an open file. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int open_all(struct chain *chain)
+{
+	const struct verb_options *opt = chain->opt;
+	bool write = chain->flags & CHAIN_WRITE;
+	struct reach_file file;
+	int r;
+
+	r = reach_image(&chain->reach, chain->image, opt->allow, opt->nr_allow,
+			write, &file);
+	if (!r) {
+		r = reach_claim(&chain->reach, &file);
+		if (r)
+			reach_close(&file);
+	}
+	if (r)
+		chain_fail_reach(chain, r);
+	else
+		r = chain_add_file(chain, &file, opt->format, write);
+	if (r) {
+		out_error(chain->image, "%s", chain->why);
+		return r;
+	}
+	while (!r) {
+		r = add_parent(chain, !(chain->flags & CHAIN_ALONE));
+		if (!r && chain->nr > CHAIN_MAX_LAYERS)
+			r = chain_fail(chain, -E2BIG,
+				       out_text("more than %u layers",
+						CHAIN_MAX_LAYERS));
+	}
+	if (r < 0) {
+		out_error(chain->nr > 1 ? chain_newest(chain)->path :
+					  chain->image, "Parent: %s", chain->why);
+		return r;
+	}
+	r = build_disk(chain);
+	if (r)
+		out_error(chain->image, "%s", chain->why);
+	return r;
+}
+
+bool chain_open(struct chain *chain, const char *image,
+		const struct verb_options *opt, unsigned int flags)
+{
+	*chain = (struct chain){ .image = image, .opt = opt, .flags = flags };
+	raise_file_limit();
+	if (!open_all(chain))
+		return true;
+	chain_close(chain);
+	return false;
+}
+
+void chain_close(struct chain *chain)
+{
+	unsigned int i, j;
+
+	if (chain->disk) {
+		vdisk_disk_drop(chain->disk);
+		for (i = 0; i < chain->nr; i++)
+			for (j = 0; j < chain->layer[i].nr; j++)
+				chain->layer[i].part[j].image = NULL;
+	}
+	while (chain->nr)
+		chain_drop_layer(chain);
+	free(chain->layer);
+	free(chain->why);
+	reach_end(&chain->reach);
+}
+
+const char *chain_path(const struct chain *chain,
+		       const struct vdisk_image *image)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < chain->nr; i++)
+		for (j = 0; j < chain->layer[i].nr; j++)
+			if (chain->layer[i].part[j].image == image)
+				return chain->layer[i].part[j].path;
+	return NULL;
+}

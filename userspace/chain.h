@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the name of an image to the disk it stands for: all its files open, each
+ * with its format, its place in a layer, and its locks.
+ */
+#ifndef _VDISK_CHAIN_H
+#define _VDISK_CHAIN_H
+
+#include "disk.h"
+#include "descriptor.h"
+#include "reach.h"
+#include "verbs.h"
+
+#define CHAIN_MAX_LAYERS 64
+
+enum chain_flags {
+	CHAIN_WRITE = 1 << 0,	/* the top layer's files are opened for writing */
+	CHAIN_LOCK = 1 << 1,	/* refuse what others have locked */
+	CHAIN_ALONE = 1 << 2,	/* do not look for parents */
+};
+
+/* A piece of a layer. */
+struct chain_part {
+	const struct vdisk_format *format;
+	char *path;			/* NULL for zeroes and errors */
+	int fd;				/* the store's */
+	struct vdisk_store *store;
+	struct vdisk_image *image;
+	u64 sectors;
+	u64 offset_sec;			/* raw: where it starts in the file */
+};
+
+struct chain_layer {
+	struct chain_part *part;
+	unsigned int nr;
+	u64 size_sec;
+	const char *format;	/* as a user calls it */
+	char *path;		/* the file that stands for the layer */
+	char *parent;		/* a parent's name as found, or NULL */
+	struct descriptor *desc;	/* VMDK with a text */
+	u64 text_off;			/* where the text starts in its file */
+	int text_fd;			/* that file, or -1: it is the first part's */
+};
+
+struct chain {
+	const char *image;		/* as the user said it */
+	struct chain_layer *layer;	/* top first */
+	unsigned int nr;
+	struct vdisk_disk *disk;
+	struct vdisk_fault fault;
+	struct reach reach;
+	const struct verb_options *opt;
+	unsigned int flags;
+	char *why;			/* of the last failure */
+};
+
+/* The format of what is open at @file, as a user calls it, or NULL. */
+const char *chain_probe(const struct reach_file *file);
+
+/* Says what is wrong itself. On success chain_close() ends it. */
+bool chain_open(struct chain *chain, const char *image,
+		const struct verb_options *opt, unsigned int flags);
+void chain_close(struct chain *chain);
+
+/*
+ * The arguments of the table line, for the caller to free: backings as paths,
+ * or as descriptors of this process with @by_fd. NULL, and said why, if a path
+ * cannot stand in a line.
+ */
+char *chain_table(const struct chain *chain, const struct verb_options *opt,
+		  bool by_fd);
+
+/*
+ * Is the top layer fit to be written: no bytes with two owners, no entry that
+ * points outside? Says what is wrong. Very long tables are not looked through.
+ */
+bool chain_check(const struct chain *chain);
+
+/* The file an image of the disk lies in. */
+const char *chain_path(const struct chain *chain,
+		       const struct vdisk_image *image);
+
+#endif /* _VDISK_CHAIN_H */

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* A differencing VHD and its parent, known by its id. */
+#include "chain_in.h"
+#include "locator.h"
+#include "out.h"
+
+static int vhd_names(struct chain *chain, const struct chain_layer *layer,
+		     struct chain_names *names)
+{
+	const struct chain_part *part = &layer->part[0];
+	int r;
+
+	if (!(part->image->geom.flags & VDISK_GEOM_PARENT))
+		return 0;
+	r = locator_read(part->store, &part->image->geom, names);
+	return r ? chain_fail(chain, r, out_text("%s", strerror(-r))) : 1;
+}
+
+static int vhd_parent(struct chain *chain, struct reach_file *file,
+		      unsigned int child)
+{
+	static const u8 none[16];
+	const struct vdisk_geom *geom;
+	char wanted[33], is[33];
+	u8 want[16];
+	bool raw;
+	int r;
+
+	geom = &chain->layer[child].part[0].image->geom;
+	memcpy(want, geom->parent_id, sizeof(want));
+	/* blktap puts a differencing disk without an id on a raw disk. */
+	raw = !memcmp(want, none, sizeof(want));
+	r = chain_add_file(chain, file, vdisk_format_find(raw ? "raw" : "vhd"),
+			   false);
+	if (r)
+		return r;
+	geom = &chain_newest(chain)->part[0].image->geom;
+	if (raw || !memcmp(geom->id, want, sizeof(want)))
+		return 0;
+	out_id(want, wanted);
+	out_id(geom->id, is);
+	return chain_fail(chain, -ESTALE, out_text("Image has the id %s instead "
+						   "of %s", is, wanted));
+}
+
+const struct chain_kind chain_vhd = {
+	.format	= "vhd",
+	.names	= vhd_names,
+	.parent	= vhd_parent,
+};

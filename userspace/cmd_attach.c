@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vdisk attach: open, lock, hand the open files to the kernel. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "chain.h"
+#include "dmctl.h"
+#include "out.h"
+
+/*
+ * VDISK-<format>-<id>, by the image's own id or by where its file is. Copies of
+ * an image share the id, and dm wants each uuid once: a second one gets the
+ * device's name added.
+ */
+static char *uuid_of(const struct chain *chain, const char *name)
+{
+	const struct chain_layer *top = &chain->layer[0];
+	const struct vdisk_image *image = top->part[0].image;
+	static const u8 none[16];
+	struct stat st = { 0 };
+	char id[40], *uuid, *longer;
+
+	if (memcmp(image->geom.id, none, sizeof(none))) {
+		out_id(image->geom.id, id);
+	} else {
+		stat(top->path, &st);
+		snprintf(id, sizeof(id), "%llx-%llx",
+			 (unsigned long long)st.st_dev,
+			 (unsigned long long)st.st_ino);
+	}
+	uuid = out_text("VDISK-%s-%s", top->format, id);
+	if (!dmctl_uuid_taken(uuid))
+		return uuid;
+	longer = out_text("%s-%.60s", uuid, name);
+	free(uuid);
+	return longer;
+}
+
+static bool say_refused(const char *name, int r, const char *reason)
+{
+	struct dmctl_device dev;
+
+	if (*reason)
+		out_error(name, "The kernel refuses: %s", out_name(reason));
+	else if (r == -EBUSY && !dmctl_get(name, &dev))
+		out_error(name, "A device of this name exists");
+	else
+		out_error(name, "The kernel refuses: %s", strerror(-r));
+	return false;
+}
+
+static bool attach(const struct chain *chain, const char *name,
+		   const struct verb_options *opt)
+{
+	char *table = chain_table(chain, opt, true), *uuid;
+	char reason[256];
+	int r;
+
+	if (!table)
+		return false;
+	uuid = uuid_of(chain, name);
+	r = dmctl_create(name, uuid, chain->disk->size_sec, table,
+			 opt->read_only, reason, sizeof(reason));
+	free(uuid);
+	free(table);
+	return r ? say_refused(name, r, reason) : true;
+}
+
+int cmd_attach(const struct verb_options *opt)
+{
+	unsigned int flags = CHAIN_LOCK | (opt->read_only ? 0 : CHAIN_WRITE);
+	const char *name = opt->args[0], *image = opt->args[1];
+	struct chain chain;
+	bool good;
+	int r;
+
+	r = dmctl_ready();
+	if (r == -ENOTTY)
+		out_error(name, "The kernel has no target %s "
+			  "(modprobe dm-vdisk)", DMCTL_TARGET);
+	else if (r)
+		out_error(name, "Device-mapper: %s", strerror(-r));
+	if (r || !chain_open(&chain, image, opt, flags))
+		return VERB_FAILED;
+	good = (opt->read_only || chain_check(&chain)) &&
+	       attach(&chain, name, opt);
+	/* The kernel has taken the open files, and the locks with them. */
+	chain_close(&chain);
+	if (good)
+		printf("/dev/mapper/%s\n", name);
+	return good ? VERB_OK : VERB_FAILED;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vdisk map: what lies where, with the fields of qemu-img map. */
+#include <stdio.h>
+
+#include "chain.h"
+#include "out.h"
+
+struct entry {
+	u64 start, sectors;
+	size_t depth;
+	bool present, zero, data, compressed, error;
+	u64 off;		/* if data and not compressed */
+	const char *path;
+};
+
+static void entry_of(const struct chain *chain, const struct vdisk_hit *hit,
+		     u64 sector, struct entry *e)
+{
+	*e = (struct entry){
+		.start = sector,
+		.sectors = hit->sectors,
+		.depth = chain->disk->nr - 1 - (hit->image ? hit->layer : 0),
+		.present = hit->image,
+		.zero = hit->kind == VDISK_ZERO,
+		.data = hit->kind == VDISK_DATA || hit->kind == VDISK_DEFLATE,
+		.compressed = hit->kind == VDISK_DEFLATE,
+		.error = hit->kind == VDISK_ERROR,
+		.off = hit->off,
+		.path = hit->image ? chain_path(chain, hit->image) : NULL,
+	};
+}
+
+/* Make one of @e and what follows it; false if they differ. */
+static bool join(struct entry *e, const struct entry *next)
+{
+	if (e->depth != next->depth || e->present != next->present ||
+	    e->zero != next->zero || e->data != next->data ||
+	    e->compressed != next->compressed || e->error != next->error ||
+	    e->path != next->path)
+		return false;
+	if (e->data && !e->compressed &&
+	    e->off + e->sectors * VDISK_SECTOR != next->off)
+		return false;
+	e->sectors += next->sectors;
+	return true;
+}
+
+static void print_json(const struct entry *e, bool first)
+{
+	struct json_object *obj = json_object_new_object();
+
+	out_json_num(obj, "start", e->start * VDISK_SECTOR);
+	out_json_num(obj, "length", e->sectors * VDISK_SECTOR);
+	out_json_num(obj, "depth", e->depth);
+	out_json_bool(obj, "present", e->present);
+	out_json_bool(obj, "zero", e->zero);
+	out_json_bool(obj, "data", e->data);
+	if (e->compressed)
+		out_json_bool(obj, "compressed", true);
+	if (e->error)
+		out_json_bool(obj, "error", true);
+	if (e->data && !e->compressed)
+		out_json_num(obj, "offset", e->off);
+	if (e->data && e->path)
+		out_json_text(obj, "filename", e->path);
+	printf("%s%s", first ? "[" : ",\n",
+	       json_object_to_json_string_ext(obj, JSON_C_TO_STRING_SPACED |
+					      JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(obj);
+}
+
+static void print_text(const struct entry *e, bool first)
+{
+	if (first)
+		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
+		       "File");
+	if (!e->data)
+		return;
+	printf("%#-16llx%#-16llx",
+	       (unsigned long long)(e->start * VDISK_SECTOR),
+	       (unsigned long long)(e->sectors * VDISK_SECTOR));
+	if (e->compressed)
+		printf("%-16s", "compressed");
+	else
+		printf("%#-16llx", (unsigned long long)e->off);
+	printf("%s\n", out_name(e->path ? e->path : ""));
+}
+
+static bool map_all(struct chain *chain, bool json)
+{
+	void (*print)(const struct entry *, bool) = json ? print_json
+							 : print_text;
+	struct entry held = { 0 }, next;
+	struct vdisk_hit hit;
+	bool first = true;
+	u64 sector;
+
+	for (sector = 0; sector < chain->disk->size_sec;
+	     sector += hit.sectors) {
+		if (vdisk_disk_map(chain->disk, sector,
+				   chain->disk->size_sec - sector, &hit)) {
+			out_error(chain->image, "%s", chain->fault.text);
+			return false;
+		}
+		entry_of(chain, &hit, sector, &next);
+		if (held.sectors && join(&held, &next))
+			continue;
+		if (held.sectors) {
+			print(&held, first);
+			first = false;
+		}
+		held = next;
+	}
+	print(&held, first);
+	if (json)
+		printf("]\n");
+	return true;
+}
+
+int cmd_map(const struct verb_options *opt)
+{
+	struct chain chain;
+	bool good;
+
+	if (!chain_open(&chain, opt->args[0], opt, 0))
+		return VERB_FAILED;
+	good = map_all(&chain, opt->json);
+	chain_close(&chain);
+	return good ? VERB_OK : VERB_FAILED;
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Free space of an image: what was freed, and the end of the file. */
+#include <stdlib.h>
+
+#include "disk.h"
+
+/* What there is no memory for is a leak in the file, nothing worse. */
+static void runs_add(struct vdisk_runs *runs, u64 off, u64 len)
+{
+	struct vdisk_run *run;
+	size_t i = runs->nr;
+
+	if (!len)
+		return;
+	while (i && runs->run[i - 1].off > off)
+		i--;
+	if (i && runs->run[i - 1].off + runs->run[i - 1].len == off) {
+		i--;
+		runs->run[i].len += len;
+	} else {
+		if (runs->nr == runs->room) {
+			run = reallocarray(runs->run, runs->room * 2 + 16,
+					   sizeof(*run));
+			if (!run)
+				return;
+			runs->run = run;
+			runs->room = runs->room * 2 + 16;
+		}
+		memmove(&runs->run[i + 1], &runs->run[i],
+			(runs->nr++ - i) * sizeof(*run));
+		runs->run[i] = (struct vdisk_run){ off, len };
+	}
+	run = &runs->run[i];
+	if (i + 1 < runs->nr && run->off + run->len == run[1].off) {
+		run->len += run[1].len;
+		memmove(run + 1, run + 2, (--runs->nr - i - 1) * sizeof(*run));
+	}
+}
+
+/* Take [off, off + len), which lies inside run @i. */
+static void runs_cut(struct vdisk_runs *runs, size_t i, u64 off, u64 len)
+{
+	struct vdisk_run run = runs->run[i];
+
+	memmove(&runs->run[i], &runs->run[i + 1],
+		(--runs->nr - i) * sizeof(run));
+	runs_add(runs, run.off, off - run.off);
+	runs_add(runs, off + len, run.off + run.len - off - len);
+}
+
+/* A free run at the end of all units is no run: appending starts before it. */
+static void lower_end(struct vdisk_image *image)
+{
+	struct vdisk_runs *free = &image->free;
+	struct vdisk_run *last;
+
+	if (!free->nr)
+		return;
+	last = &free->run[free->nr - 1];
+	if (last->off + last->len == image->alloc_off) {
+		image->alloc_off = last->off;
+		free->nr--;
+	}
+}
+
+void vdisk_space_give(struct vdisk_image *image,
+		      const struct vdisk_grant *grant)
+{
+	runs_add(&image->free, grant->off, grant->len);
+	lower_end(image);
+}
+
+void vdisk_space_freed(struct vdisk_image *image, u64 off, u64 len)
+{
+	runs_add(&image->freed, off, len);
+}
+
+/* What was freed is free now: no table on the medium refers to it. */
+void vdisk_space_promote(struct vdisk_image *image)
+{
+	struct vdisk_runs *freed = &image->freed;
+	size_t i;
+
+	for (i = 0; i < freed->nr; i++) {
+		vdisk_store_punch(image->store, freed->run[i].off,
+				  freed->run[i].len);
+		runs_add(&image->free, freed->run[i].off, freed->run[i].len);
+	}
+	freed->nr = 0;
+	lower_end(image);
+}
+
+/* Make the file longer, so that units may lie below @least, better @best. */
+static int grow(struct vdisk_image *image, u64 least, u64 best)
+{
+	u64 was = image->store->length, room;
+	struct vdisk_plan plan = { 0 };
+	struct vdisk_drive d;
+	int r;
+
+	if (image->store->device) {
+		room = image->store->length - image->geom.tail_len;
+		best = vdisk_min(best, room);
+	}
+	if (best < least || !image->format->grow)
+		return vdisk_fault_set(image->fault, -ENOSPC, "No space for byte",
+				       least);
+	vdisk_drive_start(&d, image);
+	do {
+		r = image->format->grow(&image->geom, &d.step, best, &plan);
+	} while (vdisk_drive_again(&d, image, &r));
+	if (!r)
+		r = vdisk_plan_before(image, &plan, VDISK_FLUSH_BEFORE);
+	if (!r)
+		image->data_end = best;
+	else if (!image->store->device && !image->failed)
+		/* Longer than before, it has no tail at its end. */
+		vdisk_store_set_length(image->store, was);
+	return r;
+}
+
+static bool take_free(struct vdisk_image *image, const struct vdisk_need *need,
+		      u64 align, u32 *count, u64 *off)
+{
+	struct vdisk_run *run = image->free.run;
+	size_t i;
+	u64 end;
+
+	for (i = 0; i < image->free.nr; i++) {
+		end = run[i].off + run[i].len;
+		*off = vdisk_align(run[i].off, align, need->base);
+		if (*off + need->len > end)
+			continue;
+		*count = (u32)vdisk_min(*count, (end - *off) / need->len);
+		runs_cut(&image->free, i, *off, (u64)*count * need->len);
+		return true;
+	}
+	return false;
+}
+
+static int take_end(struct vdisk_image *image, const struct vdisk_need *need,
+		    u64 align, u32 *count, u64 *off)
+{
+	const struct vdisk_geom *geom = &image->geom;
+	u64 from = vdisk_max(image->alloc_off, geom->data_off), end, more;
+	int r;
+
+	*off = vdisk_align(from, align, need->base);
+	if (*off + need->len > image->data_end) {
+		end = *off + (u64)*count * need->len;
+		more = (u64)(image->opts.grow_units - 1) * geom->unit_len;
+		if (need->kind == VDISK_NEED_TABLE)
+			end = vdisk_align(end, geom->unit_align,
+					  geom->unit_base);
+		r = grow(image, *off + need->len, end + more);
+		if (r)
+			return r;
+	}
+	*count = (u32)vdisk_min(*count, (image->data_end - *off) / need->len);
+	/* The gap before it suits something smaller. */
+	if (*off > from)
+		runs_add(&image->free, from, *off - from);
+	image->alloc_off = *off + (u64)*count * need->len;
+	return 0;
+}
+
+int vdisk_space_take(struct vdisk_image *image, const struct vdisk_need *need,
+		     struct vdisk_space *space, struct vdisk_grant *grant)
+{
+	u64 align = need->align ? need->align : 1, off;
+	u32 count = need->kind == VDISK_NEED_UNIT && need->count ? need->count : 1;
+	int r;
+
+	if (!take_free(image, need, align, &count, &off)) {
+		r = take_end(image, need, align, &count, &off);
+		if (r)
+			return r;
+	}
+	*space = (struct vdisk_space){ .off = off, .count = count };
+	*grant = (struct vdisk_grant){
+		.off = off,
+		.len = (u64)count * need->len,
+		.fresh = off >= image->zero_off,
+	};
+	if (!image->store->device)
+		image->zero_off = vdisk_max(image->zero_off, off + grant->len);
+	return 0;
+}
+
+static bool inside(const struct vdisk_grant *grant, u64 off, u64 len)
+{
+	return off >= grant->off && off - grant->off <= grant->len &&
+	       len <= grant->len - (off - grant->off);
+}
+
+bool vdisk_drive_fresh(const struct vdisk_drive *d, u64 off, u64 len)
+{
+	return (d->unit.fresh && inside(&d->unit, off, len)) ||
+	       (d->table.fresh && inside(&d->table, off, len));
+}
+

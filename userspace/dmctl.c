@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Mapped devices, by libdevmapper. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <libdevmapper.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "dmctl.h"
+#include "out.h"
+
+/* libdevmapper's own lines would be a second and third account of one error. */
+static void say_nothing(int level, const char *file, int line, int dm_errno,
+			const char *fmt, ...)
+{
+}
+
+static struct dm_task *new_task(int type, const char *name)
+{
+	static bool ready;
+	struct dm_task *task;
+
+	if (!ready) {
+		dm_log_with_errno_init(say_nothing);
+		if (access("/run/udev/control", F_OK))
+			dm_udev_set_sync_support(0);
+		ready = true;
+	}
+	task = dm_task_create(type);
+	if (task && name && !dm_task_set_name(task, name)) {
+		dm_task_destroy(task);
+		task = NULL;
+	}
+	return task;
+}
+
+static int run(struct dm_task *task)
+{
+	int err;
+
+	if (!task)
+		return geteuid() ? -EPERM : -ENODEV;
+	errno = 0;
+	if (dm_task_run(task))
+		return 0;
+	err = dm_task_get_errno(task);
+	if (err)
+		return -err;
+	/* It did not come to an ioctl: no right to, or no device-mapper. */
+	return geteuid() ? -EPERM : errno ? -errno : -ENODEV;
+}
+
+/* For what makes udev work: wait until it has. */
+static int run_and_settle(struct dm_task *task)
+{
+	u32 cookie = 0;
+	int r;
+
+	if (!task)
+		return run(task);
+	if (!dm_task_set_cookie(task, &cookie, 0))
+		return -EIO;
+	r = run(task);
+	dm_udev_wait(cookie);
+	dm_task_update_nodes();
+	return r;
+}
+
+static void drop(struct dm_task *task)
+{
+	if (task)
+		dm_task_destroy(task);
+}
+
+/* 1 = registered, 0 = not */
+static int has_target(void)
+{
+	struct dm_task *task = new_task(DM_DEVICE_LIST_VERSIONS, NULL);
+	struct dm_versions *v;
+	int r = run(task);
+
+	if (!r) {
+		v = dm_task_get_versions(task);
+		for (;; v = (struct dm_versions *)((char *)v + v->next)) {
+			if (!strcmp(v->name, DMCTL_TARGET))
+				r = 1;
+			if (!v->next)
+				break;
+		}
+	}
+	drop(task);
+	return r;
+}
+
+static void load_module(void)
+{
+	static const char *const paths[] = {
+		"/sbin/modprobe", "/usr/sbin/modprobe", "/bin/modprobe",
+	};
+	pid_t pid = fork();
+	unsigned int i;
+	int status;
+
+	if (!pid) {
+		for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+			execl(paths[i], "modprobe", "-q", "dm-vdisk", NULL);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+}
+
+int dmctl_ready(void)
+{
+	int r = has_target();
+
+	if (!r) {
+		load_module();
+		r = has_target();
+	}
+	return r < 0 ? r : r ? 0 : -ENOTTY;
+}
+
+/* The end of the kernel's log, from where new lines are read. */
+static int open_log(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0 && lseek(fd, 0, SEEK_END) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/*
+ * device-mapper logs a target's complaint as
+ * "device-mapper: table: 254:3: vdisk: What is wrong (-EINVAL)".
+ */
+static void read_reason(int log, const struct dm_info *info, char *reason,
+			size_t len)
+{
+	char line[1024], mark[64], *at, *end;
+	ssize_t n;
+
+	snprintf(mark, sizeof(mark), "table: %u:%u: " DMCTL_TARGET ": ",
+		 info->major, info->minor);
+	for (;;) {
+		n = read(log, line, sizeof(line) - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;	/* the log was overrun: go on behind */
+		if (n <= 0)
+			return;
+		line[n] = 0;
+		at = strstr(line, mark);
+		if (!at)
+			continue;
+		at += strlen(mark);
+		at[strcspn(at, "\n")] = 0;
+		end = strrchr(at, '(');
+		if (end && end > at && end[1] == '-')
+			end[-1] = 0;
+		snprintf(reason, len, "%s", at);
+	}
+}
+
+static int load(const char *name, u64 size_sec, const char *params,
+		bool read_only)
+{
+	struct dm_task *task = new_task(DM_DEVICE_RELOAD, name);
+	int r = -ENOMEM;
+
+	if (task && dm_task_add_target(task, 0, size_sec, DMCTL_TARGET, params) &&
+	    (!read_only || dm_task_set_ro(task)))
+		r = run(task);
+	drop(task);
+	return r;
+}
+
+int dmctl_create(const char *name, const char *uuid, u64 size_sec,
+		 const char *params, bool read_only, char *reason,
+		 size_t reason_len)
+{
+	struct dm_task *task = new_task(DM_DEVICE_CREATE, name);
+	struct dm_info info = { 0 };
+	int log = open_log(), r;
+
+	*reason = 0;
+	r = task && dm_task_set_uuid(task, uuid) ? run(task) : -EINVAL;
+	if (!r)
+		dm_task_get_info(task, &info);
+	drop(task);
+	if (!r) {
+		r = load(name, size_sec, params, read_only);
+		if (!r) {
+			task = new_task(DM_DEVICE_RESUME, name);
+			r = run_and_settle(task);
+			drop(task);
+		}
+		if (r && log >= 0)
+			read_reason(log, &info, reason, reason_len);
+		if (r)
+			dmctl_remove(name);
+	}
+	if (log >= 0)
+		close(log);
+	return r;
+}
+
+int dmctl_remove(const char *name)
+{
+	struct dm_task *task = new_task(DM_DEVICE_REMOVE, name);
+	int r = -EINVAL;
+
+	/* udev's blkid may have it open for a moment. */
+	if (task && dm_task_retry_remove(task))
+		r = run_and_settle(task);
+	drop(task);
+	return r;
+}
+
+bool dmctl_uuid_taken(const char *uuid)
+{
+	struct dm_task *task = new_task(DM_DEVICE_INFO, NULL);
+	struct dm_info info = { 0 };
+	bool taken;
+
+	taken = task && dm_task_set_uuid(task, uuid) && !run(task) &&
+		dm_task_get_info(task, &info) && info.exists;
+	drop(task);
+	return taken;
+}
+
+int dmctl_get(const char *name, struct dmctl_device *dev)
+{
+	struct dm_task *task = new_task(DM_DEVICE_TABLE, name);
+	struct dm_info info = { 0 };
+	char *type = NULL, *params = NULL;
+	u64 start, len = 0;
+	int r = run(task);
+
+	*dev = (struct dmctl_device){ 0 };
+	if (!r && !(dm_task_get_info(task, &info) && info.exists))
+		r = -ENXIO;
+	if (!r) {
+		snprintf(dev->name, sizeof(dev->name), "%s", name);
+		dev->major = info.major;
+		dev->minor = info.minor;
+		dev->read_only = info.read_only;
+		dev->suspended = info.suspended;
+		dev->open_count = info.open_count;
+		dm_get_next_target(task, NULL, &start, &len, &type, &params);
+		dev->size_sec = len;
+		if (type && !strcmp(type, DMCTL_TARGET))
+			dev->params = out_text("%s", params);
+	}
+	drop(task);
+	return r;
+}
+
+int dmctl_list(struct dmctl_device **devs, unsigned int *nr)
+{
+	struct dm_task *task = new_task(DM_DEVICE_LIST, NULL);
+	struct dmctl_device dev;
+	struct dm_names *n;
+	int r = run(task);
+
+	*devs = NULL;
+	*nr = 0;
+	n = r ? NULL : dm_task_get_names(task);
+	/* A device that has gone since is none that is there. */
+	for (; n && n->dev; n = (struct dm_names *)((char *)n + n->next)) {
+		if (!dmctl_get(n->name, &dev) && dev.params) {
+			*devs = out_grow(*devs, *nr + 1, sizeof(**devs));
+			(*devs)[(*nr)++] = dev;
+		}
+		if (!n->next)
+			break;
+	}
+	drop(task);
+	return r;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mapped devices, by libdevmapper. Functions return 0 or a negative errno. With
+ * udev running they return when its rules have run; without it libdevmapper
+ * makes the nodes in /dev/mapper itself.
+ */
+#ifndef _VDISK_DMCTL_H
+#define _VDISK_DMCTL_H
+
+#include "../formats/env.h"
+
+#define DMCTL_TARGET "vdisk"
+#define DMCTL_NAME_MAX 128
+#define DMCTL_UUID_MAX 129
+
+struct dmctl_device {
+	char name[DMCTL_NAME_MAX];
+	u32 major, minor;
+	u64 size_sec;
+	bool read_only;
+	bool suspended;
+	int open_count;
+	char *params;		/* what the vdisk target was loaded with; NULL
+				 * if the device is none of ours
+				 */
+};
+
+/* Is the target registered? Tries to load the module. */
+int dmctl_ready(void);
+
+/*
+ * Create the device with one vdisk target of @size_sec sectors. When the kernel
+ * refuses the table and its log can be read, @reason says why, else it is "".
+ */
+int dmctl_create(const char *name, const char *uuid, u64 size_sec,
+		 const char *params, bool read_only, char *reason,
+		 size_t reason_len);
+
+/* Remove the device; -EBUSY while it is in use. */
+int dmctl_remove(const char *name);
+
+/* Does a device of this uuid exist? */
+bool dmctl_uuid_taken(const char *uuid);
+
+/* -ENXIO if there is no such device. Free @dev->params. */
+int dmctl_get(const char *name, struct dmctl_device *dev);
+
+/* All devices with a vdisk target; an array to free, with each params. */
+int dmctl_list(struct dmctl_device **devs, unsigned int *nr);
+
+#endif /* _VDISK_DMCTL_H */

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who owns which bytes of an image: nobody may own what another owns, and what
+ * lies between is lost. Memory is bounded: an image with more pieces than fit
+ * is walked several times, a window of its file each time.
+ */
+#ifndef _VDISK_OWN_H
+#define _VDISK_OWN_H
+
+#include "disk.h"
+
+struct own_report {
+	u64 units;		/* in use */
+	u64 bad;		/* entries that point nowhere they may */
+	u64 overlaps;		/* pieces that lie on others */
+	u64 leaks;		/* units nobody owns */
+	u64 end_off;		/* behind the last owned byte */
+};
+
+struct own_options {
+	u64 table_limit;	/* bytes of tables to look at; 0 = all */
+	unsigned int room;	/* pieces held at once; 0 = default */
+	/* Told each fault as a phrase; false = enough. Optional. */
+	bool (*say)(void *arg, const char *what);
+	void *arg;
+};
+
+/*
+ * 0, or -errno with the image's fault set when the image could not be read.
+ * 1 when the tables are longer than the limit, or say() had enough: the report
+ * is then what was seen so far.
+ */
+int own_check(struct vdisk_image *image, const struct own_options *opt,
+	      struct own_report *report);
+
+#endif /* _VDISK_OWN_H */

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Bytes of files and block devices. */
+#define _GNU_SOURCE
+#define _FILE_OFFSET_BITS 64
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store.h"
+
+struct file_store {
+	struct vdisk_store store;
+	int fd;
+};
+
+int vdisk_store_set_length(struct vdisk_store *store, u64 len)
+{
+	if (store->device)
+		return len > store->length ? -ENOSPC : 0;
+	if (len == store->length)
+		return 0;
+	return store->ops->set_length(store, len);
+}
+
+int vdisk_store_punch(struct vdisk_store *store, u64 off, u64 len)
+{
+	if (!store->ops->punch)
+		return -EOPNOTSUPP;
+	return store->ops->punch(store, off, len);
+}
+
+static struct file_store *of(struct vdisk_store *store)
+{
+	return (struct file_store *)store;
+}
+
+/* A number that off_t cannot hold comes from a broken image, not from us. */
+static bool fits(u64 off, u64 len)
+{
+	u64 end;
+
+	return !vdisk_add(off, len, &end) && end <= INT64_MAX;
+}
+
+static int file_read(struct vdisk_store *store, u64 off, void *buf, size_t len)
+{
+	u8 *to = buf;
+	ssize_t n;
+
+	if (!fits(off, len))
+		return -EOVERFLOW;
+	while (len) {
+		n = pread(of(store)->fd, to, len, (off_t)off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (!n) {
+			memset(to, 0, len);
+			return 0;
+		}
+		to += n;
+		off += (u64)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int file_write(struct vdisk_store *store, u64 off, const void *buf,
+		      size_t len)
+{
+	const u8 *from = buf;
+	ssize_t n;
+
+	if (!fits(off, len))
+		return -EOVERFLOW;
+	if (store->device && off + len > store->length)
+		return -ENOSPC;
+	while (len) {
+		n = pwrite(of(store)->fd, from, len, (off_t)off);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		from += n;
+		off += (u64)n;
+		len -= (size_t)n;
+		store->length = vdisk_max(store->length, off);
+	}
+	return 0;
+}
+
+static int file_flush(struct vdisk_store *store)
+{
+	return fdatasync(of(store)->fd) ? -errno : 0;
+}
+
+static int file_set_length(struct vdisk_store *store, u64 len)
+{
+	if (!fits(len, 0))
+		return -EFBIG;
+	if (ftruncate(of(store)->fd, (off_t)len))
+		return -errno;
+	store->length = len;
+	return 0;
+}
+
+static int file_punch(struct vdisk_store *store, u64 off, u64 len)
+{
+	if (!fits(off, len))
+		return -EOVERFLOW;
+	if (fallocate(of(store)->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)off, (off_t)len))
+		return -errno;
+	return 0;
+}
+
+static void file_close(struct vdisk_store *store)
+{
+	close(of(store)->fd);
+	free(of(store));
+}
+
+static const struct vdisk_store_ops file_ops = {
+	.read		= file_read,
+	.write		= file_write,
+	.flush		= file_flush,
+	.set_length	= file_set_length,
+	.punch		= file_punch,
+	.close		= file_close,
+};
+
+int vdisk_store_file(int fd, struct vdisk_store **store)
+{
+	struct file_store *file;
+	struct stat st;
+	u64 len;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (S_ISBLK(st.st_mode)) {
+		if (ioctl(fd, BLKGETSIZE64, &len))
+			return -errno;
+	} else if (S_ISREG(st.st_mode)) {
+		len = (u64)st.st_size;
+	} else {
+		return S_ISDIR(st.st_mode) ? -EISDIR : -ENOTBLK;
+	}
+
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return -ENOMEM;
+	file->store.ops = &file_ops;
+	file->store.length = len;
+	file->store.device = S_ISBLK(st.st_mode);
+	file->fd = fd;
+	*store = &file->store;
+	return 0;
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vdisk: the table of verbs, the options, and the only place that shows usage. */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "out.h"
+#include "verbs.h"
+
+#ifndef VDISK_VERSION
+#define VDISK_VERSION "1.0.0"
+#endif
+
+enum {
+	OPT_ALLOW = 'a',
+	OPT_FORMAT = 'f',
+	OPT_HELP = 'h',
+	OPT_JSON = 'j',
+	OPT_OPTION = 'o',
+	OPT_OUTPUT = 'O',
+	OPT_READ_ONLY = 'r',
+	OPT_SHARE = 'U',
+};
+
+struct verb {
+	const char *name;
+	int (*run)(const struct verb_options *opt);
+	int min_args, max_args;
+	const char *flags;	/* the options it takes, OPT_*, besides --help */
+	const char *args;
+	const char *help;
+	const char *more;	/* what only its own --help says, or NULL */
+};
+
+static const struct verb verbs[] = {
+	{ "probe", cmd_probe, 1, 1, "", "IMAGE",
+	  "print the format of an image, or fail", NULL },
+	{ "info", cmd_info, 1, 1, "jfoa", "IMAGE",
+	  "tell what the headers say", NULL },
+	{ "map", cmd_map, 1, 1, "jfoa", "IMAGE",
+	  "list what lies where, as qemu-img map does", NULL },
+	{ "check", cmd_check, 1, 1, "jfoU", "IMAGE",
+	  "look for overlapping, misplaced and lost units",
+	  "Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },
+	{ "table", cmd_table, 1, 1, "rfoaU", "IMAGE",
+	  "print the device-mapper table line, for dmsetup create", NULL },
+	{ "attach", cmd_attach, 2, 2, "rfoaU", "NAME IMAGE",
+	  "make the image the block device /dev/mapper/NAME", NULL },
+	{ "detach", cmd_detach, 1, 1, "", "NAME",
+	  "remove the device", NULL },
+	{ "list", cmd_list, 0, 0, "j", "",
+	  "list attached images", NULL },
+	{ "convert", cmd_convert, 2, 2, "fOoaU", "IMAGE OUTPUT",
+	  "copy the disk into a sparse raw file", NULL },
+	{ NULL },
+};
+
+static const struct {
+	int flag;
+	const char *usage, *help;
+} flag_help[] = {
+	{ OPT_JSON, "--json", "print JSON" },
+	{ OPT_READ_ONLY, "-r, --read-only", "allow no writes" },
+	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
+	{ OPT_OUTPUT, "-O, --output-format FORMAT", "raw, the default" },
+	{ OPT_OPTION, "-o KEY=VALUE,...",
+	  "size=auto|chs|current (VHD), commit=MS, buffered" },
+	{ OPT_ALLOW, "--allow-path PATH",
+	  "the image may refer to this file, or to what is beneath it" },
+	{ OPT_SHARE, "-U, --force-share", "use the image though others do" },
+	{ OPT_HELP, "-h, --help", "show this" },
+};
+
+static const struct option long_options[] = {
+	{ "allow-path", required_argument, NULL, OPT_ALLOW },
+	{ "force-share", no_argument, NULL, OPT_SHARE },
+	{ "format", required_argument, NULL, OPT_FORMAT },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "options", required_argument, NULL, OPT_OPTION },
+	{ "output-format", required_argument, NULL, OPT_OUTPUT },
+	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
+	{ NULL },
+};
+
+static void show_formats(void)
+{
+	unsigned int i;
+
+	printf("\nFormats:");
+	for (i = 0; vdisk_formats[i]; i++) {
+		const struct vdisk_format *f = vdisk_formats[i];
+
+		if (f->flags & VDISK_FORMAT_NO_FILE)
+			continue;
+		printf(" %s", f->name);
+		if (f->alias)
+			printf(" (%s)", f->alias);
+	}
+	printf("\n");
+}
+
+static int show_help(void)
+{
+	const struct verb *v;
+
+	printf("Usage: vdisk VERB [OPTION]... [ARGUMENT]...\n\n");
+	for (v = verbs; v->name; v++)
+		printf("  %-8s%-14s%s\n", v->name, v->args, v->help);
+	printf("\nvdisk VERB --help tells the options of a verb.\n");
+	show_formats();
+	return out_flush() ? VERB_OK : VERB_FAILED;
+}
+
+static int show_verb_help(const struct verb *v)
+{
+	unsigned int i;
+
+	printf("Usage: vdisk %s [OPTION]...%s%s\n\n%c%s.\n\n", v->name,
+	       *v->args ? " " : "", v->args, *v->help - 'a' + 'A', v->help + 1);
+	for (i = 0; i < sizeof(flag_help) / sizeof(flag_help[0]); i++)
+		if (flag_help[i].flag == OPT_HELP ||
+		    strchr(v->flags, flag_help[i].flag))
+			printf("  %-28s%s\n", flag_help[i].usage,
+			       flag_help[i].help);
+	if (v->more)
+		printf("\n%s", v->more);
+	if (strchr(v->flags, OPT_FORMAT))
+		show_formats();
+	return out_flush() ? VERB_OK : VERB_FAILED;
+}
+
+static bool set_format(struct verb_options *opt, const char *name)
+{
+	opt->format = vdisk_format_find(name);
+	if (opt->format && !(opt->format->flags & VDISK_FORMAT_NO_FILE))
+		return true;
+	out_error(NULL, "Unknown format: %s", out_name(name));
+	return false;
+}
+
+static bool set_number(const char *key, const char *text, unsigned int most,
+		       unsigned int *to)
+{
+	char *end;
+	unsigned long v;
+
+	errno = 0;
+	v = text ? strtoul(text, &end, 10) : 0;
+	if (!text || *text < '0' || *text > '9' || *end || errno || v > most) {
+		out_error(NULL, "Option %s is not a number up to %u: %s", key,
+			  most, out_name(text ? text : ""));
+		return false;
+	}
+	*to = (unsigned int)v;
+	return true;
+}
+
+static bool set_size_rule(struct verb_options *opt, const char *text)
+{
+	static const char *const names[] = {
+		[VDISK_SIZE_AUTO] = "auto",
+		[VDISK_SIZE_CURRENT] = "current",
+		[VDISK_SIZE_CHS] = "chs",
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!text || strcmp(text, names[i]))
+			continue;
+		opt->size_rule = (enum vdisk_size_rule)i;
+		opt->size_name = i == VDISK_SIZE_AUTO ? NULL : names[i];
+		return true;
+	}
+	out_error(NULL, "Option size is auto, chs or current, not: %s",
+		  out_name(text ? text : ""));
+	return false;
+}
+
+/* -o KEY=VALUE,...: cuts @list up. */
+static bool set_options(struct verb_options *opt, char *list)
+{
+	char *key, *value;
+
+	while ((key = strsep(&list, ","))) {
+		value = strchr(key, '=');
+		if (value)
+			*value++ = 0;
+		if (!strcmp(key, "size")) {
+			if (!set_size_rule(opt, value))
+				return false;
+		} else if (!strcmp(key, "commit")) {
+			if (!set_number(key, value, 3600000, &opt->commit_ms))
+				return false;
+			opt->commit_given = true;
+		} else if (!strcmp(key, "buffered") && !value) {
+			opt->buffered = true;
+		} else {
+			out_error(NULL, "Unknown option: %s", out_name(key));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* 0 go on, 1 help is wanted, -1 it was wrong */
+static int set_flag(struct verb_options *opt, const struct verb *v, int c)
+{
+	if (c == OPT_HELP)
+		return 1;
+	if (c == '?' || c == ':')
+		return -1;
+	if (!strchr(v->flags, c)) {
+		out_error(NULL, "%s does not take the option -%c", v->name, c);
+		return -1;
+	}
+	switch (c) {
+	case OPT_JSON:
+		opt->json = true;
+		break;
+	case OPT_READ_ONLY:
+		opt->read_only = true;
+		break;
+	case OPT_SHARE:
+		opt->force_share = true;
+		break;
+	case OPT_FORMAT:
+		return set_format(opt, optarg) ? 0 : -1;
+	case OPT_OUTPUT:
+		opt->out_format = optarg;
+		break;
+	case OPT_OPTION:
+		return set_options(opt, optarg) ? 0 : -1;
+	case OPT_ALLOW:
+		opt->allow = out_grow(opt->allow, opt->nr_allow + 1,
+				      sizeof(*opt->allow));
+		opt->allow[opt->nr_allow++] = optarg;
+		break;
+	}
+	return 0;
+}
+
+static int run_verb(const struct verb *v, int argc, char **argv)
+{
+	/* qemu-img check's users read 2 as "corrupt". */
+	int wrong = v->run == cmd_check ? VERB_FAILED : VERB_USAGE;
+	struct verb_options opt = { 0 };
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "f:hjo:O:rU", long_options,
+				NULL)) != -1) {
+		r = set_flag(&opt, v, c);
+		if (r > 0)
+			return show_verb_help(v);
+		if (r < 0)
+			return wrong;
+	}
+	opt.args = argv + optind;
+	opt.nr_args = argc - optind;
+	if (opt.nr_args < v->min_args || opt.nr_args > v->max_args) {
+		out_error(NULL, "Usage: vdisk %s [OPTION]...%s%s", v->name,
+			  *v->args ? " " : "", v->args);
+		return wrong;
+	}
+	r = v->run(&opt);
+	free(opt.allow);
+	if (!out_flush() && r == VERB_OK)
+		r = VERB_FAILED;
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static char name[] = "vdisk";
+	const struct verb *v;
+	const char *verb = argc > 1 ? argv[1] : "";
+
+	/* A pipe that closes is an error of that write, not the end. */
+	signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(verb, "--help") || !strcmp(verb, "-h") ||
+	    !strcmp(verb, "help"))
+		return show_help();
+	if (!strcmp(verb, "--version") || !strcmp(verb, "-V")) {
+		printf("vdisk %s\n", VDISK_VERSION);
+		return out_flush() ? VERB_OK : VERB_FAILED;
+	}
+	for (v = verbs; v->name; v++) {
+		if (strcmp(v->name, verb))
+			continue;
+		argv[1] = name;		/* getopt's messages begin with it */
+		return run_verb(v, argc - 1, argv + 1);
+	}
+	if (argc > 1)
+		out_error(NULL, "Unknown verb: %s (see vdisk --help)",
+			  out_name(verb));
+	else
+		out_error(NULL, "What to do? (see vdisk --help)");
+	return VERB_USAGE;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verbs of the tool, one a file, and what the command line told them. */
+#ifndef _VDISK_VERBS_H
+#define _VDISK_VERBS_H
+
+#include "../formats/format.h"
+
+enum verb_exit {
+	VERB_OK = 0,
+	VERB_FAILED = 1,
+	VERB_USAGE = 2,
+};
+
+struct verb_options {
+	bool json;
+	bool read_only;
+	bool force_share;		/* do not look at locks */
+	const struct vdisk_format *format;	/* -f, or NULL: probe */
+	const char *out_format;
+	enum vdisk_size_rule size_rule;
+	const char *size_name;		/* as given, or NULL */
+	unsigned int commit_ms;
+	bool commit_given;
+	bool buffered;
+	const char **allow;		/* --allow-path */
+	unsigned int nr_allow;
+	char **args;			/* what is no option */
+	int nr_args;
+};
+
+int cmd_attach(const struct verb_options *opt);
+int cmd_check(const struct verb_options *opt);
+int cmd_convert(const struct verb_options *opt);
+int cmd_detach(const struct verb_options *opt);
+int cmd_info(const struct verb_options *opt);
+int cmd_list(const struct verb_options *opt);
+int cmd_map(const struct verb_options *opt);
+int cmd_probe(const struct verb_options *opt);
+int cmd_table(const struct verb_options *opt);
+
+#endif /* _VDISK_VERBS_H */
