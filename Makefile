@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# dm-vdisk: disk image files as block devices. `make help` lists the targets.
+#
+#	KERNEL=6.1	the kernel to build and test for: a series or a release.
+#			Not the running one, which may be a container's host.
+#	KDIR=		its build directory, if it is not /lib/modules/.../build
+#	NODEPS=1	install no packages
+#	V=1		show the commands
+
+KERNEL ?= 6.1
+export KERNEL
+ifeq ($(origin KDIR), undefined)
+# Found late, since `deps` may be what installs it.
+KDIR = $(or $(shell selftests/lib/kernel-build $(KERNEL)),\
+	$(error no headers of kernel $(KERNEL) are installed: run make deps))
+KERNEL_WANTED := $(KERNEL)
+endif
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+UNITDIR ?= /lib/systemd/system
+
+ifneq ($(V),1)
+Q := @
+quiet := -s
+endif
+
+all: modules tools
+
+modules: deps
+	+$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) modules
+
+tools: deps
+	+$(Q)$(MAKE) -C userspace
+
+deps:
+ifneq ($(NODEPS),1)
+	$(Q)selftests/install-deps.sh $(KERNEL_WANTED)
+endif
+
+# The two commands of the README.
+demo: all
+	$(Q)selftests/demo/run
+
+check: deps
+	+$(Q)selftests/lib/check
+
+# The same with the programs that take minutes, and the test of the runner.
+check-long: deps
+	+$(Q)VDISK_LONG=1 selftests/lib/check
+
+# Single rings; several may be named: make unit pure
+unit pure golden crash fuzz style: deps
+	+$(Q)$(MAKE) --no-print-directory -C selftests $@
+unit golden crash fuzz: tools
+
+kernel: modules tools
+	+$(Q)$(MAKE) --no-print-directory -C selftests $@
+
+shell: modules tools
+	$(Q)selftests/vm/run --shell --disk 4G --disk 1G,logical=4096
+
+# Each is one program; what is not in this tree yet says so.
+check-debug: deps
+	$(Q)$(call program,selftests/debug/run)
+check-boot: all
+	$(Q)$(call program,selftests/boot/run)
+bench: all
+	$(Q)$(call program,selftests/bench/run)
+program = [ -x $1 ] || { echo "$1: not in this tree"; exit 1; }; $1
+
+install: modules tools
+	$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	$(Q)install -D -m 755 userspace/vdisk $(DESTDIR)$(SBINDIR)/vdisk
+	$(Q)$(call install_if,userspace/man/vdisk.8,$(MANDIR)/man8/vdisk.8)
+	$(Q)$(call install_if,userspace/completion/vdisk.bash,$(COMPLETIONDIR)/vdisk)
+	$(Q)$(call install_if,userspace/systemd/vdisk@.service,$(UNITDIR)/vdisk@.service)
+install_if = [ ! -e $1 ] || install -D -m 644 $1 $(DESTDIR)$2
+
+uninstall:
+	$(Q)rm -f $(DESTDIR)/lib/modules/*/*/dm-vdisk.ko*
+	$(Q)rm -f $(DESTDIR)$(SBINDIR)/vdisk $(DESTDIR)$(MANDIR)/man8/vdisk.8
+	$(Q)rm -f $(DESTDIR)$(COMPLETIONDIR)/vdisk $(DESTDIR)$(UNITDIR)/vdisk@.service
+	$(Q)[ -n "$(DESTDIR)" ] || depmod -a
+
+# By hand: the kernel build's own clean wants the headers to be there.
+clean:
+	$(Q)rm -f dm-vdisk/*.o formats/*.o dm-vdisk/.*.cmd formats/.*.cmd .*.cmd
+	$(Q)rm -f *.o *.ko *.mod *.mod.c .module-common.o Module.symvers modules.order
+	$(Q)rm -rf .tmp_versions selftests/build
+	+$(Q)$(MAKE) -s -C userspace clean
+	+$(Q)$(MAKE) -s -C selftests clean
+
+help:
+	@echo 'dm-vdisk: disk image files as block devices'
+	@echo
+	@echo '  all          modules and tools (default)'
+	@echo '  modules      dm-vdisk.ko; KERNEL=6.1 or KDIR=/path/to/kernel/build'
+	@echo '  tools        userspace/vdisk'
+	@echo '  demo         a VM attaches, mounts, reads and writes a real image'
+	@echo '  check        every test ring; the last line is the sum'
+	@echo '  check-long   check, and what takes minutes'
+	@echo '  check-debug  the kernel tests under a kernel that looks for bugs'
+	@echo '  check-boot   a system that boots from an attached image'
+	@echo '  bench        figures'
+	@echo '  unit pure golden crash fuzz kernel style    one ring'
+	@echo '  shell        a shell in the test VM'
+	@echo '  install uninstall    DESTDIR= PREFIX=$(PREFIX)'
+	@echo '  deps         install the packages that are missing (Debian, as root)'
+	@echo '  clean help'
+	@echo
+	@echo 'Variables: KERNEL KDIR DESTDIR PREFIX NODEPS=1 V=1'
+
+# Rings are programs that share build directories; make -j is for their parts.
+.NOTPARALLEL:
+.PHONY: all modules tools deps demo check check-long check-debug check-boot \
+	bench unit pure golden crash fuzz kernel style shell install uninstall \
+	clean help

@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# install-deps.sh [KERNEL]: install the Debian packages that building and
+# testing need and that are missing. Says and does nothing if all are there.
+# KERNEL is a series (6.1, 6.12) or a release: image and headers of its newest
+# version are installed unless some version of it is there already.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=lib/kernel.sh
+. "$here/lib/kernel.sh"
+
+packages=(
+	# building
+	gcc libc6-dev make pkg-config kmod
+	libdevmapper-dev libjson-c-dev libxml2-dev uuid-dev zlib1g-dev
+	# sanitizers come with gcc; checks of the source
+	sparse shellcheck binutils git
+	# the virtual machine
+	qemu-system-x86 busybox-static cpio xz-utils zstd procps
+	# what the tests use, on the host and in the guest
+	qemu-utils dmsetup udev util-linux iproute2 kpartx fdisk fio jq python3
+	e2fsprogs xfsprogs btrfs-progs
+)
+
+missing_packages()
+{
+	local package
+
+	for package in "$@"; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
+			grep -qx installed || printf '%s\n' "$package"
+	done
+}
+
+# The newest release of a series whose image and headers can both be had.
+# apt knows the kernels by full release only: there is no package "6.12".
+kernel_packages()
+{
+	local release
+
+	while read -r release; do
+		if apt-cache show "linux-headers-$release" >/dev/null 2>&1; then
+			printf '%s\n' "linux-image-$release" "linux-headers-$release"
+			return
+		fi
+	done < <(apt-cache pkgnames "linux-image-$1" |
+		sed -n 's/^linux-image-\([0-9][0-9.+~a-z-]*-amd64\)$/\1/p' |
+		grep -Ev -- '-(cloud|rt)-' |
+		awk -v want="$1" 'index($0, want ".") == 1 || $0 == want' | sort -rV)
+	echo "install-deps: no kernel $1 to be had here" >&2
+	return 1
+}
+
+install()
+{
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+		-o DPkg::Lock::Timeout=300 --no-install-recommends "$@"
+}
+
+main()
+{
+	local kernel=${1:-} missing found
+
+	command -v dpkg-query >/dev/null || {
+		echo "install-deps: not a Debian system, nothing installed" >&2
+		return 0
+	}
+	mapfile -t missing < <(missing_packages "${packages[@]}")
+	if [ -n "$kernel" ] && [ -n "$(kernel_newest "$kernel")" ]; then
+		kernel=
+	fi
+	[ ${#missing[@]} -gt 0 ] || [ -n "$kernel" ] || return 0
+	echo "install-deps: missing: ${missing[*]} ${kernel:+kernel $kernel}"
+	if [ "$(id -u)" -ne 0 ]; then
+		echo "install-deps: run make deps as root once" >&2
+		return 1
+	fi
+	apt-get update -q -o DPkg::Lock::Timeout=300
+	if [ -n "$kernel" ]; then
+		found=$(kernel_packages "$kernel")
+		mapfile -t -O "${#missing[@]}" missing <<<"$found"
+	fi
+	install "${missing[@]}"
+}
+
+main "$@"
