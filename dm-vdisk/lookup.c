@@ -43,7 +43,7 @@ static int image_map(struct vdisk_image *image, u64 sector, u64 sectors,
 				       ext);
 		if (likely(r != -EAGAIN))
 			continue;
-		where->miss = image;
+		where->image = image;
 		where->miss_off = step.need.off;
 		b = vdisk_cache_find(&image->cache, step.need.off);
 		if (!b)
@@ -80,6 +80,8 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 			break;
 		image = vdisk_image_at(layer, sector);
 		sectors = min(sectors, image->end_sec - sector);
+		where->layer = l;
+		where->sectors = sectors;
 		r = image_map(image, sector - image->first_sec, sectors, &ext,
 			      where);
 		if (unlikely(r))
@@ -89,7 +91,6 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 			continue;
 		where->kind = ext.kind;
 		where->image = image;
-		where->layer = l;
 		where->sectors = sectors;
 		where->off = ext.off;
 		where->len = ext.len;
@@ -103,19 +104,52 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 	return 0;
 }
 
+/* The blocks that one image needs for one answer, all at the same time. */
+struct pins {
+	struct vdisk_image *image;
+	struct vdisk_block *block[VDISK_MAX_VIEWS];
+	unsigned int nr;
+};
+
+static void unpin_all(struct pins *pins)
+{
+	while (pins->nr)
+		vdisk_cache_unpin(pins->block[--pins->nr]);
+}
+
+static int pin_missing(struct pins *pins, const struct vdisk_where *where)
+{
+	struct vdisk_block *b;
+
+	/* Full of blocks of this image: its tables have changed meanwhile. */
+	if (pins->image != where->image || pins->nr == VDISK_MAX_VIEWS)
+		unpin_all(pins);
+	pins->image = where->image;
+	b = vdisk_cache_pin(&where->image->cache, where->miss_off, false);
+	if (IS_ERR(b))
+		return PTR_ERR(b);
+	pins->block[pins->nr++] = b;
+	return 0;
+}
+
+/*
+ * Goes on at the layer that missed something, with its blocks pinned: however
+ * little memory there is, one layer's blocks fit, and each is loaded once.
+ */
 int vdisk_lookup_wait(struct vdisk *v, int top, u64 sector, u64 sectors,
 		      struct vdisk_where *where)
 {
-	struct vdisk_block *b;
+	struct pins pins = { .nr = 0 };
 	int r;
 
 	while ((r = vdisk_lookup(v, top, sector, sectors, where)) == -EAGAIN) {
-		b = vdisk_cache_pin(&where->miss->cache, where->miss_off,
-				    false);
-		if (IS_ERR(b))
-			return PTR_ERR(b);
-		vdisk_cache_unpin(b);
+		r = pin_missing(&pins, where);
+		if (r)
+			break;
+		top = (int)where->layer;
+		sectors = where->sectors;
 	}
+	unpin_all(&pins);
 	return r;
 }
 

@@ -156,14 +156,13 @@ struct vdisk {
 /* Where a run of the guest's sectors is. */
 struct vdisk_where {
 	enum vdisk_kind kind;
-	struct vdisk_image *image;	/* of a DATA or DEFLATE run */
+	struct vdisk_image *image;	/* of a DATA or DEFLATE run, or a miss */
 	unsigned int layer;		/* index of its layer */
 	u64 sectors;
 	u64 off;
 	u32 len;
 	u64 skip_sec;
-	struct vdisk_image *miss;	/* -EAGAIN: its table block at miss_off */
-	u64 miss_off;
+	u64 miss_off;			/* -EAGAIN: image's table block there */
 };
 
 /* A part of a bio that goes to one place of one file. */
@@ -247,7 +246,8 @@ void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
 
 /*
  * lookup.c APIs. vdisk_lookup() answers for sectors of the disk, looking from
- * layer @top down; any context; 0, -EAGAIN (a table block is missing) or -EIO.
+ * layer @top down; any context; 0, -EAGAIN (a table block is missing: image,
+ * miss_off; the layers above where->layer have answered) or -EIO.
  * vdisk_lookup_wait() loads what is missing; may sleep. vdisk_read_below()
  * reads synchronously what the layers below @top hold.
  */
