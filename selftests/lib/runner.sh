@@ -83,10 +83,11 @@ ktap_count()
 }
 
 # run_program NAME TIMEOUT LOG COMMAND...: runs with a time limit, the output
-# shown as it comes and saved. The status is left in $run_status.
+# shown as it comes and saved. The status is left in $run_status. How long it
+# took is for whoever looks for what to make shorter; nothing depends on it.
 run_program()
 {
-	local name=$1 limit=$2 log=$3
+	local name=$1 limit=$2 log=$3 start=$SECONDS
 
 	shift 3
 	printf '# selftests: %s\n' "$name"
@@ -95,6 +96,7 @@ run_program()
 	timeout -k 10 "$limit" "$@" </dev/null 2>&1 | tee "$log" | sed -u 's/^/# /'
 	run_status=${PIPESTATUS[0]}
 	set -e
+	printf '# %s: %d seconds\n' "$name" $((SECONDS - start))
 }
 
 # judge NUMBER NAME LOG STATUS [FAULT...]: prints the outer result line, adds to
