@@ -363,9 +363,10 @@ def do_check(path, seed, count, opt):
                 first = seq.rnd.choice(list(model))
                 first = min(first, seq.base // SECTOR + seq.sectors - length // SECTOR)
             os.preadv(fd, [buf], first * SECTOR)
+            got = bytes(buf)
             for i in range(length // SECTOR):
-                want = model.get(first + i, bytes(SECTOR))
-                if buf[i * SECTOR:(i + 1) * SECTOR] != want:
+                want = model.get(first + i, ZEROES)
+                if got[i * SECTOR:(i + 1) * SECTOR] != want:
                     sys.exit("operation %d: sector %d is wrong" % (k, first + i))
         if loop and k % loop == loop - 1:
             f.flush()
