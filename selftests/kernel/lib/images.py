@@ -3,9 +3,11 @@
 """Devices against what their disks should hold.
 
   images.py read SEED COUNT DIR=DEVICE...
-      All of each device, directly and through the cache, and COUNT reads at
-      random places (sectors, directly; bytes at odd offsets, cached), must be
-      DIR/expected. A device may be longer, by zeroes: formats round sizes up.
+      All of each device, directly, both its ends through the cache, and COUNT
+      reads at random places (sectors, directly; bytes at odd offsets, cached),
+      must be DIR/expected. A device may be longer, by zeroes: formats round
+      sizes up. Where a size is no multiple of a page the cache reads and writes
+      sector by sector, so what goes through it is kept short.
   images.py write SEED COUNT DIR=DEVICE... [KEY=VALUE...]
       COUNT writes, zeroes and flushes to each; then it reads as above.
       DIR/expected becomes what the disk should hold now. max=BYTES of a write.
@@ -23,6 +25,7 @@ import sys
 
 SECTOR = 512
 LONGER = 4 << 20
+CACHED = 128 << 10
 BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
 
 
@@ -97,11 +100,13 @@ def reads(device, rnd, count):
             device.check(rnd.randrange(sectors - n + 1) * SECTOR, n * SECTOR,
                          rnd.randrange(8))
         else:
-            n = min(rnd.randrange(1, most * SECTOR), device.size)
+            n = min(rnd.randrange(1, most * SECTOR), device.size, CACHED)
             device.check(rnd.randrange(device.size - n + 1), n, None)
-    for shift in (0, None):
-        for off in range(0, device.size, 1 << 20):
-            device.check(off, min(1 << 20, device.size - off), shift)
+    for off in range(0, device.size, 1 << 20):
+        device.check(off, min(1 << 20, device.size - off), 0)
+    n = min(CACHED, device.size)
+    device.check(0, n, None)
+    device.check(device.size - n, n, None)
 
 
 def writes(device, rnd, count, opt):
@@ -122,8 +127,9 @@ def writes(device, rnd, count, opt):
             device.range(BLKZEROOUT, at * SECTOR, n * SECTOR)
             device.disk[at * SECTOR:(at + n) * SECTOR] = bytes(n * SECTOR)
             continue
+        cached = n * SECTOR <= CACHED and rnd.randrange(2)
         device.write(at * SECTOR, pool[start:start + n * SECTOR],
-                     rnd.choice((None, rnd.randrange(8))))
+                     None if cached else rnd.randrange(8))
         if rnd.randrange(8) == 0:
             device.flush()
     # The last sector, and then all of it is in the image.
