@@ -40,13 +40,14 @@ static void block_free_rcu(struct rcu_head *head)
 	block_free(container_of(head, struct vdisk_block, rcu));
 }
 
-static struct vdisk_block *block_alloc(struct vdisk_cache *cache, u64 off)
+static struct vdisk_block *block_alloc(struct vdisk_cache *cache, u64 off,
+				       gfp_t gfp)
 {
-	struct vdisk_block *b = kmem_cache_zalloc(block_slab, GFP_NOIO);
+	struct vdisk_block *b = kmem_cache_zalloc(block_slab, gfp);
 
 	if (!b)
 		return NULL;
-	b->data = (u8 *)__get_free_page(GFP_NOIO);
+	b->data = (u8 *)__get_free_page(gfp);
 	if (!b->data) {
 		kmem_cache_free(block_slab, b);
 		return NULL;
@@ -228,12 +229,13 @@ static struct vdisk_block *block_get(struct vdisk_cache *cache, u64 off)
 }
 
 /* Put a new block into the index, pinned; -EBUSY if another was faster. */
-static int block_add(struct vdisk_cache *cache, struct vdisk_block *b)
+static int block_add(struct vdisk_cache *cache, struct vdisk_block *b,
+		     gfp_t gfp)
 {
 	int r;
 
 	b->pins = 1;
-	r = xa_insert_irq(&cache->blocks, b->off / VDISK_BLOCK, b, GFP_NOIO);
+	r = xa_insert_irq(&cache->blocks, b->off / VDISK_BLOCK, b, gfp);
 	if (r)
 		return r;
 	atomic_inc(&cache->nr);
@@ -271,10 +273,10 @@ struct vdisk_block *vdisk_cache_pin(struct vdisk_cache *cache, u64 off,
 
 	off = round_down(off, VDISK_BLOCK);
 	while (!(b = block_get(cache, off))) {
-		fresh = block_alloc(cache, off);
+		fresh = block_alloc(cache, off, GFP_NOIO);
 		if (!fresh)
 			return ERR_PTR(-ENOMEM);
-		r = block_add(cache, fresh);
+		r = block_add(cache, fresh, GFP_NOIO);
 		if (!r) {
 			b = fresh;
 			block_load(b);
@@ -295,6 +297,28 @@ struct vdisk_block *vdisk_cache_pin(struct vdisk_cache *cache, u64 off,
 	}
 	WRITE_ONCE(b->used, true);
 	return b;
+}
+
+bool vdisk_cache_blank(struct vdisk_cache *cache, u64 off)
+{
+	const gfp_t gfp = GFP_NOWAIT | __GFP_NOWARN;
+	struct vdisk_block *b;
+	int r;
+
+	if (xa_load(&cache->blocks, off / VDISK_BLOCK))
+		return true;
+	b = block_alloc(cache, off, gfp | __GFP_ZERO);
+	if (!b)
+		return false;
+	b->state = VDISK_BLOCK_READY;
+	r = block_add(cache, b, gfp);
+	if (r) {
+		block_free(b);
+		return r == -EBUSY;
+	}
+	keep_limit();
+	vdisk_cache_unpin(b);
+	return true;
 }
 
 void vdisk_cache_unpin(struct vdisk_block *b)

@@ -74,6 +74,13 @@ struct vdisk_block *vdisk_cache_pin(struct vdisk_cache *cache, u64 off,
 				    bool shadow);
 void vdisk_cache_unpin(struct vdisk_block *block);
 
+/*
+ * Have a block of zeroes at @off, a multiple of VDISK_BLOCK, of a cache that no
+ * image backs. It may be evicted at any time. Any context but hard interrupts;
+ * false without memory.
+ */
+bool vdisk_cache_blank(struct vdisk_cache *cache, u64 off);
+
 /* The sectors of [off, off + len) are dirty. Under cache->lock; pinned. */
 void vdisk_cache_dirty(struct vdisk_block *block, u64 off, u32 len);
 

@@ -179,6 +179,8 @@ int vdisk_image_open_all(struct vdisk *v, char **error)
 		if (r)
 			return r;
 	}
+	/* A walk of two or three layers is as short as it gets. */
+	v->deep = v->nr_layers > 3 ? (int)v->nr_layers - 2 : -1;
 	if (v->layer[l - 1].size_sec != v->ti->len) {
 		*error = "Extents of the top layer do not fill the target";
 		return -EINVAL;
@@ -261,6 +263,7 @@ int vdisk_image_stop_all(struct vdisk *v)
 	for (l = 0; l < v->nr_layers; l++)
 		for (i = 0; i < v->layer[l].nr; i++)
 			image_forget(v->layer[l].image[i]);
+	vdisk_cache_empty(&v->levels);
 	return first;
 }
 
@@ -279,6 +282,7 @@ void vdisk_image_close_all(struct vdisk *v)
 		}
 		kvfree(v->layer[l].image);
 	}
+	vdisk_cache_empty(&v->levels);
 	kfree(v->layer);
 	v->layer = NULL;
 	v->nr_layers = 0;

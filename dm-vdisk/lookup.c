@@ -24,8 +24,8 @@ struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector)
  * Table bytes may change while the format reads them (image->seq tells), and
  * a block may be dropped from the cache, but not before the RCU section ends.
  */
-static int image_map(struct vdisk_image *image, u64 sector, u64 sectors,
-		     struct vdisk_extent *ext, struct vdisk_where *where)
+int vdisk_lookup_image(struct vdisk_image *image, u64 sector, u64 sectors,
+		       struct vdisk_extent *ext, struct vdisk_where *where)
 {
 	struct vdisk_block *b;
 	struct vdisk_step step;
@@ -71,9 +71,13 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 	struct vdisk_image *image;
 	struct vdisk_layer *layer;
 	struct vdisk_extent ext;
-	int l, r;
+	int l, r, walk = -1;
 
 	for (l = top; l >= 0; l--) {
+		if (l == v->deep) {
+			l = vdisk_level_find(v, sector, &sectors);
+			walk = l;
+		}
 		layer = &v->layer[l];
 		/* Past a shorter parent's end there is nothing further down. */
 		if (sector >= layer->size_sec)
@@ -82,8 +86,8 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 		sectors = min(sectors, image->end_sec - sector);
 		where->layer = l;
 		where->sectors = sectors;
-		r = image_map(image, sector - image->first_sec, sectors, &ext,
-			      where);
+		r = vdisk_lookup_image(image, sector - image->first_sec,
+				       sectors, &ext, where);
 		if (unlikely(r))
 			return r;
 		sectors = ext.sectors;
@@ -95,12 +99,15 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 		where->off = ext.off;
 		where->len = ext.len;
 		where->skip_sec = ext.skip_sec;
-		return 0;
+		goto found;
 	}
 	where->kind = VDISK_ZERO;
 	where->image = NULL;
 	where->layer = 0;
 	where->sectors = sectors;
+found:
+	if (walk == v->deep && walk - l > 1)
+		vdisk_level_learn(v, sector, sectors);
 	return 0;
 }
 

@@ -104,6 +104,7 @@ static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	}
 	v->ti = ti;
 	ti->private = v;
+	vdisk_cache_init(&v->levels, NULL);
 	INIT_LIST_HEAD(&v->backings);
 	spin_lock_init(&v->lock);
 	mutex_init(&v->stamp_lock);

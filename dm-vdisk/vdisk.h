@@ -128,6 +128,8 @@ struct vdisk {
 	struct vdisk_args args;
 	unsigned int nr_layers;
 	struct vdisk_layer *layer;
+	int deep;			/* where a walk may be cut short, or -1 */
+	struct vdisk_cache levels;	/* level.c */
 	struct list_head backings;	/* vdisk_backing.link */
 	struct list_head claims;	/* files held against other devices */
 	struct vdisk_backing *stamp;	/* what args.stamp names, or NULL */
@@ -245,6 +247,14 @@ void vdisk_io_start(struct vdisk_seg *seg, struct vdisk_io *io,
 void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
 
 /*
+ * level.c APIs. vdisk_level_find(): the layer to go on with at v->deep; it cuts
+ * @sectors down to those for which it is so. vdisk_level_learn() remembers how
+ * far down nothing is for the granules of a run. Any context.
+ */
+int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors);
+void vdisk_level_learn(struct vdisk *v, u64 sector, u64 sectors);
+
+/*
  * lookup.c APIs. vdisk_lookup() answers for sectors of the disk, looking from
  * layer @top down; any context; 0, -EAGAIN (a table block is missing: image,
  * miss_off; the layers above where->layer have answered) or -EIO.
@@ -253,6 +263,8 @@ void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
  */
 int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 		 struct vdisk_where *where);
+int vdisk_lookup_image(struct vdisk_image *image, u64 sector, u64 sectors,
+		       struct vdisk_extent *ext, struct vdisk_where *where);
 int vdisk_lookup_wait(struct vdisk *v, int top, u64 sector, u64 sectors,
 		      struct vdisk_where *where);
 int vdisk_read_below(struct vdisk *v, int top, u64 sector, void *buf,
