@@ -12,6 +12,8 @@
 #	each_detached DIR...
 #	qemu_made DIR            what qemu-img can make, a directory each
 #	qemu_format NAME         as what qemu-img can be trusted with the image
+#	examined DIR SCRATCH     what is in the file is DIR/expected: as vdisk
+#	                         convert and, where it can be trusted, qemu-img have it
 #	parents DIR              files that no write to the image may change
 #	parent_sums DIR...       of all of these
 
@@ -163,6 +165,12 @@ qemu_made()
 	rm "$all/parent"
 }
 
+# handmade_with WORD: the images by hand that have it in their list
+handmade_with()
+{
+	handmade list | awk -v word="$1" '{ for (i = 2; i <= NF; i++) if ($i == word) print $1 }'
+}
+
 qemu_format()
 {
 	case $1 in
@@ -176,6 +184,38 @@ qemu_format()
 			sed -n 's/.* qemu:\([a-z0-9]*\).*/\1/p'
 		;;
 	esac
+}
+
+# Leaks are no damage: they may be there where units were given back.
+checked()
+{
+	local status=0
+
+	"$@" || status=$?
+	[ "$status" -eq 0 ] || [ "$status" -eq 3 ]
+}
+
+examined()
+{
+	local where=$1 dir=$2 name=${1##*/} image qemu
+
+	image=$(top "$where")
+	qemu=$(qemu_format "$name")
+	t "$name: convert" "$vdisk" convert "$image" "$dir/got"
+	t "$name: convert reads what was written" cmp "$dir/got" "$where/expected"
+	t "$name: check finds nothing worse than a leak" checked "$vdisk" check "$image"
+	if [ -n "$qemu" ]; then
+		rm "$dir/got"
+		t "$name: qemu-img convert" \
+			qemu-img convert -f "$qemu" -O raw "$image" "$dir/got"
+		t "$name: qemu-img reads what was written" cmp "$dir/got" "$where/expected"
+	fi
+	case $qemu in
+	vmdk | qed | parallels)
+		t "$name: qemu-img check" checked qemu-img check -q -f "$qemu" "$image"
+		;;
+	esac
+	rm -f "$dir/got"
 }
 
 parents()

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=3G timeout=600 long
+# VM: disk=3G timeout=900
 #
-# Every sub-format, made by qemu-img or by hand with declared content, reads
-# what it holds: all of it, and at random places.
+# Every sub-format, made by qemu-img or by hand with declared content: what it
+# holds is read, all of it and at random places; what a device then writes is
+# what a raw disk would hold, for the device and in the file.
 . "$(dirname "$0")/../lib/kernel-test.sh"
 # shellcheck source=lib/images.sh
 . "$(dirname "$0")/lib/images.sh"
@@ -16,10 +17,20 @@ scratch_fs ext4 "$disk" dir
 
 qemu_made "$dir"
 handmade make-all "$dir"
+mapfile -t fixed < <(handmade_with ro | sed "s|^|$dir/|" | sort)
 mapfile -t all < <(find "$dir" -name top -printf '%h\n' | sort)
-each_attached "attach" "${all[@]}" -- -r
-each_reads "reads what it was made of" 300 "${all[@]}"
+mapfile -t written < <(printf '%s\n' "${all[@]}" | grep -vxFf <(printf '%s\n' "${fixed[@]}"))
+eq "none is missing" "${#fixed[@]} ${#written[@]}" "5 58"
+before=$(parent_sums "${all[@]}")
+each_attached "attach" "${fixed[@]}" -- -r
+each_attached "attach" "${written[@]}" --
+each_reads "reads what it was made of" 100 "${all[@]}"
+each_writes "reads what was written" 30 "${written[@]}"
 each_detached "${all[@]}"
+for where in "${written[@]}"; do
+	examined "$where" "$dir"
+done
+eq "no parent has changed" "$(parent_sums "${all[@]}")" "$before"
 
 # An extent that gives nothing away, between two that do.
 printf '%s\n' '# Disk DescriptorFile' version=1 CID=1 parentCID=ffffffff \
