@@ -15,6 +15,10 @@
 
 enum {
 	OPT_ALLOW = 'a',
+	OPT_PARENT = 'b',
+	OPT_PARENT_FORMAT = 'F',
+	OPT_FORCE = 'x',
+	OPT_MAKE = 'm',		/* no option: -o is told of the image made */
 	OPT_FORMAT = 'f',
 	OPT_HELP = 'h',
 	OPT_JSON = 'j',
@@ -52,8 +56,13 @@ static const struct verb verbs[] = {
 	  "remove the device", NULL },
 	{ "list", cmd_list, 0, 0, "j", "",
 	  "list attached images", NULL },
-	{ "convert", cmd_convert, 2, 2, "fOoaU", "IMAGE OUTPUT",
-	  "copy the disk into a sparse raw file", NULL },
+	{ "create", cmd_create, 1, 2, "fmbFaUx", "IMAGE [SIZE]",
+	  "make an empty image, or a child of another one",
+	  "SIZE is in bytes, or ends in k, M, G, T, P or E; with -b it is the\n"
+	  "parent's unless given. -f FORMAT -o help lists options.\n" },
+	{ "convert", cmd_convert, 2, 2, "fOomaUx", "IMAGE OUTPUT",
+	  "copy the disk into a new image of any format",
+	  "-O FORMAT -o help lists options of the new image.\n" },
 	{ NULL },
 };
 
@@ -64,9 +73,14 @@ static const struct {
 	{ OPT_JSON, "--json", "print JSON" },
 	{ OPT_READ_ONLY, "-r, --read-only", "allow no writes" },
 	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
-	{ OPT_OUTPUT, "-O, --output-format FORMAT", "raw, the default" },
+	{ OPT_OUTPUT, "-O, --output-format FORMAT", "of the copy; default: raw" },
 	{ OPT_OPTION, "-o KEY=VALUE,...",
 	  "size=auto|chs|current (VHD), commit=MS, buffered" },
+	{ OPT_MAKE, "-o KEY=VALUE,...", "options of the new image" },
+	{ OPT_PARENT, "-b, --backing FILE",
+	  "the parent, as the image will name it" },
+	{ OPT_PARENT_FORMAT, "-F, --backing-format FORMAT", "of the parent" },
+	{ OPT_FORCE, "--force", "replace a file that is there" },
 	{ OPT_ALLOW, "--allow-path PATH",
 	  "the image may refer to this file, or to what is beneath it" },
 	{ OPT_SHARE, "-U, --force-share", "use the image though others do" },
@@ -75,6 +89,9 @@ static const struct {
 
 static const struct option long_options[] = {
 	{ "allow-path", required_argument, NULL, OPT_ALLOW },
+	{ "backing", required_argument, NULL, OPT_PARENT },
+	{ "backing-format", required_argument, NULL, OPT_PARENT_FORMAT },
+	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "force-share", no_argument, NULL, OPT_SHARE },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -179,12 +196,38 @@ static bool set_size_rule(struct verb_options *opt, const char *text)
 	return false;
 }
 
+static void add_make_option(struct verb_options *opt, char *word)
+{
+	opt->make_help |= !strcmp(word, "help");
+	opt->make = out_grow(opt->make, opt->nr_make + 1, sizeof(*opt->make));
+	opt->make[opt->nr_make++] = word;
+}
+
+/* Is it an option of how an image is read? */
+static bool is_reading_option(const char *word)
+{
+	static const char *const keys[] = { "size", "commit", "buffered" };
+	const size_t len = strcspn(word, "=");
+	unsigned int i;
+
+	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strlen(keys[i]) == len && !memcmp(keys[i], word, len))
+			return true;
+	return false;
+}
+
 /* -o KEY=VALUE,...: cuts @list up. */
-static bool set_options(struct verb_options *opt, char *list)
+static bool set_options(struct verb_options *opt, const struct verb *v,
+			char *list)
 {
 	char *key, *value;
 
 	while ((key = strsep(&list, ","))) {
+		if (strchr(v->flags, OPT_MAKE) &&
+		    !(strchr(v->flags, OPT_OPTION) && is_reading_option(key))) {
+			add_make_option(opt, key);
+			continue;
+		}
 		value = strchr(key, '=');
 		if (value)
 			*value++ = 0;
@@ -212,7 +255,8 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 		return 1;
 	if (c == '?' || c == ':')
 		return -1;
-	if (!strchr(v->flags, c)) {
+	if (!strchr(v->flags, c) &&
+	    !(c == OPT_OPTION && strchr(v->flags, OPT_MAKE))) {
 		out_error(NULL, "%s does not take the option -%c", v->name, c);
 		return -1;
 	}
@@ -226,13 +270,22 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 	case OPT_SHARE:
 		opt->force_share = true;
 		break;
+	case OPT_FORCE:
+		opt->force = true;
+		break;
+	case OPT_PARENT:
+		opt->parent = optarg;
+		break;
+	case OPT_PARENT_FORMAT:
+		opt->parent_format = optarg;
+		break;
 	case OPT_FORMAT:
 		return set_format(opt, optarg) ? 0 : -1;
 	case OPT_OUTPUT:
 		opt->out_format = optarg;
 		break;
 	case OPT_OPTION:
-		return set_options(opt, optarg) ? 0 : -1;
+		return set_options(opt, v, optarg) ? 0 : -1;
 	case OPT_ALLOW:
 		opt->allow = out_grow(opt->allow, opt->nr_allow + 1,
 				      sizeof(*opt->allow));
@@ -249,7 +302,7 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	struct verb_options opt = { 0 };
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "f:hjo:O:rU", long_options,
+	while ((c = getopt_long(argc, argv, "b:f:F:hjo:O:rU", long_options,
 				NULL)) != -1) {
 		r = set_flag(&opt, v, c);
 		if (r > 0)
@@ -259,13 +312,15 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	}
 	opt.args = argv + optind;
 	opt.nr_args = argc - optind;
-	if (opt.nr_args < v->min_args || opt.nr_args > v->max_args) {
+	if (!opt.make_help &&
+	    (opt.nr_args < v->min_args || opt.nr_args > v->max_args)) {
 		out_error(NULL, "Usage: vdisk %s [OPTION]...%s%s", v->name,
 			  *v->args ? " " : "", v->args);
 		return wrong;
 	}
 	r = v->run(&opt);
 	free(opt.allow);
+	free(opt.make);
 	if (!out_flush() && r == VERB_OK)
 		r = VERB_FAILED;
 	return r;

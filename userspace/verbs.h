@@ -24,6 +24,12 @@ struct verb_options {
 	bool buffered;
 	const char **allow;		/* --allow-path */
 	unsigned int nr_allow;
+	char **make;			/* -o of a new image: KEY=VALUE each */
+	unsigned int nr_make;
+	bool make_help;			/* -o help */
+	bool force;			/* replace what is there */
+	const char *parent;		/* -b */
+	const char *parent_format;	/* -F */
 	char **args;			/* what is no option */
 	int nr_args;
 };
@@ -31,6 +37,7 @@ struct verb_options {
 int cmd_attach(const struct verb_options *opt);
 int cmd_check(const struct verb_options *opt);
 int cmd_convert(const struct verb_options *opt);
+int cmd_create(const struct verb_options *opt);
 int cmd_detach(const struct verb_options *opt);
 int cmd_info(const struct verb_options *opt);
 int cmd_list(const struct verb_options *opt);

@@ -106,7 +106,7 @@ eq "the copy is sparse" "$(($(stat -c %b out.raw) < 64))" 1
 line "convert keeps what is there" 1 '^vdisk: out.raw: File exists$' "$vdisk" convert d.vhd out.raw
 line "convert into a directory that is not there" 1 '^vdisk: no/out: No such file' \
 	"$vdisk" convert d.vhd no/out
-line "convert to what it cannot write" 2 'Cannot write the format qcow2$' \
+line "convert to what it cannot write" 2 'Unknown format: qcow2$' \
 	"$vdisk" convert -O qcow2 d.vhd x
 (ulimit -f 100; trap '' XFSZ; exec "$vdisk" convert -f raw out.raw big.raw) 2>.err
 eq "a copy that does not fit is removed" "$([ -e big.raw ] || echo gone) $(cat .err)" \

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vdisk create: a new image, empty or on top of another. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "chain.h"
+#include "make.h"
+#include "out.h"
+
+/* A parent's name is meant as the image will read it: from its directory. */
+static char *parent_path(const struct make *make, const char *name)
+{
+	const char *slash = strrchr(make->image, '/');
+
+	if (*name == '/' || !slash)
+		return out_text("%s", name);
+	return out_text("%.*s%s", (int)(slash - make->image + 1), make->image,
+			name);
+}
+
+static bool parent_fail(const char *path, const char *what)
+{
+	out_error(path, "%s", what);
+	return false;
+}
+
+/* What a new image has to know of its parent. */
+static bool read_parent(struct make *make, const struct chain *chain)
+{
+	const struct chain_layer *top = &chain->layer[0];
+	struct stat st;
+
+	if (stat(chain->image, &st))
+		return parent_fail(chain->image, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return parent_fail(chain->image, "A bundle is nobody's parent");
+	make->parent_time = (u32)vdisk_min(st.st_mtime, 0xffffffff);
+	memcpy(make->parent_id, top->part[0].image->geom.id,
+	       sizeof(make->parent_id));
+	if (!make->size_sec)
+		make->size_sec = chain->disk->size_sec;
+	if (make->kind->parent &&
+	    strcmp(top->format, make->kind->parent->name)) {
+		out_error(chain->image, "Parent of a %s image is %s, not %s",
+			  make->kind->format->name, make->kind->parent->name,
+			  top->format);
+		return false;
+	}
+	if (make->kind->parent == &vdisk_vmdk_format && !top->desc)
+		return parent_fail(chain->image, "Image has no descriptor");
+	if (top->desc)
+		make->parent_cid = top->desc->cid;
+	return true;
+}
+
+static bool finish(struct make *make)
+{
+	return make_image(make) && make_commit(make);
+}
+
+static bool create_child(struct make *make, const struct verb_options *opt)
+{
+	const char *format = make_text(make, "backing_fmt");
+	struct verb_options parent = {
+		.allow = opt->allow, .nr_allow = opt->nr_allow,
+		.force_share = opt->force_share,
+	};
+	struct chain chain;
+	bool good = false;
+	char *path;
+
+	if (format) {
+		parent.format = vdisk_format_find(format);
+		if (!parent.format) {
+			out_error(NULL, "Unknown format: %s", out_name(format));
+			return false;
+		}
+	}
+	path = parent_path(make, make_text(make, "backing_file"));
+	if (chain_open(&chain, path, &parent, CHAIN_LOCK)) {
+		make->sources = &chain.reach;
+		good = read_parent(make, &chain) && finish(make);
+		make->sources = NULL;
+		chain_close(&chain);
+	}
+	free(path);
+	return good;
+}
+
+static bool set_size(struct make *make, const char *text)
+{
+	u64 bytes;
+
+	if (!make_parse_size(text, &bytes)) {
+		out_error(NULL, "Size is no number of bytes, as 10M: %s",
+			  out_name(text));
+		return false;
+	}
+	if (bytes % VDISK_SECTOR) {
+		out_error(NULL, "Size is not a multiple of 512: %llu",
+			  (unsigned long long)bytes);
+		return false;
+	}
+	make->size_sec = bytes / VDISK_SECTOR;
+	if (make->size_sec)
+		return true;
+	out_error(NULL, "Size is zero");
+	return false;
+}
+
+/* -b and -F are short for options that not every format has. */
+static bool set_option(struct make *make, const char *name, const char *value)
+{
+	char *word = out_text("%s=%s", name, value);
+	bool good = make_set(make, word);
+
+	free(word);
+	return good;
+}
+
+static bool set_options(struct make *make, const struct verb_options *opt)
+{
+	unsigned int i;
+
+	for (i = 0; i < opt->nr_make; i++)
+		if (!make_set(make, opt->make[i]))
+			return false;
+	if (opt->parent && !set_option(make, "backing_file", opt->parent))
+		return false;
+	if (opt->parent_format &&
+	    !set_option(make, "backing_fmt", opt->parent_format))
+		return false;
+	if (opt->nr_args > 1)
+		return set_size(make, opt->args[1]);
+	if (make_text(make, "backing_file"))
+		return true;
+	out_error(NULL, "How large? (see vdisk create --help)");
+	return false;
+}
+
+int cmd_create(const struct verb_options *opt)
+{
+	const struct make_kind *kind;
+	int r = VERB_USAGE;
+	struct make make;
+
+	if (!opt->format) {
+		out_error(NULL, "Of which format? (see vdisk create --help)");
+		return r;
+	}
+	kind = make_kind_find(opt->format->name);
+	if (!kind)
+		return r;
+	if (opt->make_help) {
+		make_show_options(kind);
+		return VERB_OK;
+	}
+	make_begin(&make, opt->args[0], kind);
+	make.force = opt->force;
+	if (set_options(&make, opt)) {
+		r = make_text(&make, "backing_file") ?
+			create_child(&make, opt) : finish(&make);
+		r = r ? VERB_OK : VERB_FAILED;
+	}
+	make_end(&make);
+	return r;
+}

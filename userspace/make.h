@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * New images: options, files, and what each format consists of.
+ *
+ * Every file is made under a name of its own in the directory where it belongs
+ * and gets its real one when the whole image is there and durable. What was
+ * made is removed when the program ends earlier, by a signal too; an image that
+ * is replaced is there until then.
+ */
+#ifndef _VDISK_MAKE_IMAGE_H
+#define _VDISK_MAKE_IMAGE_H
+
+#include "../formats/make.h"
+#include "disk.h"
+#include "reach.h"
+
+struct make;
+
+enum make_type {
+	MAKE_TEXT,
+	MAKE_SIZE,		/* bytes, with a suffix */
+	MAKE_NUMBER,
+	MAKE_BOOL,		/* on or off */
+	MAKE_CHOICE,
+};
+
+struct make_option {
+	const char *name;
+	enum make_type type;
+	const char *none;	/* what it is when not given; NULL = nothing */
+	const char *help;
+	const char *const *choice;	/* ended by NULL */
+};
+
+/* A format that can be made. */
+struct make_kind {
+	const struct vdisk_format *format;
+	const struct make_option *option;	/* ended by a name of NULL */
+	/*
+	 * Make the files; false after saying why not. The size may become more
+	 * than it was.
+	 */
+	bool (*make)(struct make *make);
+	/* Formats of a parent, or NULL: any. Those who take one have options. */
+	const struct vdisk_format *parent;
+};
+
+/* The kind for a name, or NULL after saying so. */
+const struct make_kind *make_kind_find(const char *format);
+
+extern const struct make_option make_vmdk_options[];
+extern const struct make_option make_parallels_options[];
+bool make_vmdk(struct make *make);
+bool make_parallels(struct make *make);
+
+/* A file of the new image. */
+struct make_file {
+	char *path;		/* the name it will have */
+	char *temp;		/* the name it has */
+	bool directory;
+	bool inside;		/* goes where its directory goes */
+	const struct vdisk_format *format;	/* with @sectors */
+	u64 sectors;		/* of the disk in it; 0 = none */
+};
+
+struct make {
+	const char *image;	/* as the user said it */
+	const struct make_kind *kind;
+	char **value;		/* of kind->option, as given or NULL */
+	u64 size_sec;
+	bool force;		/* replace what is there */
+
+	struct make_file *file;	/* the one the user named is the first */
+	unsigned int nr;
+
+	/* What is read for the new image, and must not be replaced; or NULL. */
+	const struct reach *sources;
+	u8 parent_id[16];
+	u32 parent_cid;
+	u32 parent_time;
+
+	/* A stream is written from front to back. */
+	bool stream;
+	struct vdisk_recipe recipe;
+	struct vdisk_layout layout;
+	char *text;		/* what recipe.text points to, or NULL */
+};
+
+/*-----------------------------------------------------------------
+ * make_options.c
+ */
+
+/* "10M" and the like; false if it is no size. */
+bool make_parse_size(const char *text, u64 *bytes);
+
+/* KEY=VALUE or KEY; false after saying what is wrong. */
+bool make_set(struct make *make, const char *word);
+void make_show_options(const struct make_kind *kind);
+
+/* Values; the option must be in the table, and have a value for the last two. */
+const char *make_text(const struct make *make, const char *name);
+u64 make_number(const struct make *make, const char *name);
+bool make_flag(const struct make *make, const char *name);
+
+/*-----------------------------------------------------------------
+ * make_files.c. False after saying what is wrong, of the image or the file.
+ */
+
+/* From here on a signal removes what was made. */
+void make_begin(struct make *make, const char *image,
+		const struct make_kind *kind);
+
+/* A file to be called @path, empty. It is the last of make->file. */
+bool make_file(struct make *make, const char *path);
+bool make_directory(struct make *make, const char *path);
+/* The same in the directory that was made first. */
+bool make_file_inside(struct make *make, const char *name);
+
+/* All bytes of the last file, which must be durable after it. */
+bool make_content(struct make *make, const void *bytes, size_t len);
+/* By recipe: the last file becomes a part of the disk. */
+bool make_part(struct make *make, const struct vdisk_maker *maker,
+	       const struct vdisk_recipe *recipe);
+
+/* Can the recipe be followed? make_part() asks, too. */
+bool make_check(struct make *make, const struct vdisk_maker *maker,
+		const struct vdisk_recipe *recipe);
+
+/* The files get their names. */
+bool make_commit(struct make *make);
+/* Without a commit before, all is removed. */
+void make_end(struct make *make);
+
+/*-----------------------------------------------------------------*/
+
+/* All files of it: options are set, the parent is known. */
+bool make_image(struct make *make);
+
+/* make_copy.c: what @from holds, to the files that were made. */
+struct chain;
+bool make_copy(struct make *make, struct chain *from);
+/* make_stream.c: the same for make->stream. */
+bool make_copy_stream(struct make *make, struct chain *from);
+bool make_is_zero(const u8 *p, size_t len);
+
+/* "what is wrong: 7" as it is told of @make's image. */
+bool make_fail(const struct make *make, const char *why, u64 value);
+
+#endif /* _VDISK_MAKE_IMAGE_H */

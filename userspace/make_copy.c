@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What a disk holds, to a new image: holes stay holes. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "chain.h"
+#include "make.h"
+#include "out.h"
+
+#define CHUNK (1u << 20)
+#define GRAIN 4096u		/* zeroes shorter than this are written */
+#define GROW (4u << 20)		/* bytes the files grow by at a time */
+#define COMMIT (64ull << 20)	/* bytes after which tables are written */
+
+/* The disk that the new files are. */
+struct target {
+	struct vdisk_disk *disk;
+	struct vdisk_store **store;
+	struct vdisk_fault fault;
+	unsigned int nr;
+};
+
+/* Errors of the file are told as such, those of the image as what they are. */
+static bool fail(const struct make *make, const struct target *to, int r)
+{
+	bool ours = (r == -EUCLEAN || r == -EPROTO || r == -EINVAL) &&
+		    *to->fault.text;
+
+	out_error(make->image, "%s", ours ? to->fault.text : strerror(-r));
+	return false;
+}
+
+bool make_is_zero(const u8 *p, size_t len)
+{
+	return !len || (!*p && !memcmp(p, p + 1, len - 1));
+}
+
+static int open_part(struct target *to, const struct make_file *file)
+{
+	/* Nobody sees the files before they are whole, and flushed then. */
+	const struct vdisk_image_opts opts = {
+		.write = true, .size_sec = file->sectors, .skip_flush = ~0u,
+	};
+	int fd = open(file->temp, O_RDWR | O_CLOEXEC), r;
+	struct vdisk_store *store;
+	struct vdisk_image *image;
+
+	if (fd < 0)
+		return -errno;
+	r = vdisk_store_file(fd, &store);
+	if (r) {
+		close(fd);
+		return r;
+	}
+	to->store[to->nr++] = store;
+	r = vdisk_image_open(&image, file->format, store, &opts, &to->fault);
+	if (r)
+		return r;
+	/* A tail that moves with the end would make what it left no hole. */
+	if (!image->geom.tail_len)
+		image->opts.grow_units =
+			(u32)vdisk_div_up(GROW, image->geom.unit_len);
+	r = vdisk_disk_add(to->disk, image, file->sectors);
+	if (r)
+		vdisk_image_drop(image);
+	return r;
+}
+
+static int open_target(const struct make *make, struct target *to)
+{
+	unsigned int i;
+	int r;
+
+	*to = (struct target){
+		.store = out_alloc(make->nr, sizeof(*to->store)),
+	};
+	r = vdisk_disk_new(&to->disk, &to->fault);
+	if (!r)
+		r = vdisk_disk_push(to->disk);
+	for (i = 0; !r && i < make->nr; i++)
+		if (make->file[i].sectors)
+			r = open_part(to, &make->file[i]);
+	return r;
+}
+
+/* Everything is durable, if @r and what this returns are 0. */
+static int close_target(struct target *to, int r)
+{
+	unsigned int i;
+	int end;
+
+	if (r)
+		vdisk_disk_drop(to->disk);
+	else
+		r = vdisk_disk_close(to->disk);
+	for (i = 0; i < to->nr; i++) {
+		end = r ? 0 : vdisk_store_flush(to->store[i]);
+		r = r ? r : end;
+		vdisk_store_close(to->store[i]);
+	}
+	free(to->store);
+	return r;
+}
+
+/* Everything but grains of zeroes. */
+static int write_sparse(struct target *to, const u8 *p, size_t len, u64 sector)
+{
+	size_t at = 0, end;
+	int r = 0;
+
+	while (!r && at < len) {
+		end = at + vdisk_min(GRAIN, len - at);
+		if (make_is_zero(p + at, end - at)) {
+			at = end;
+			continue;
+		}
+		while (end < len &&
+		       !make_is_zero(p + end, vdisk_min(GRAIN, len - end)))
+			end += vdisk_min(GRAIN, len - end);
+		r = vdisk_disk_write(to->disk, sector + at / VDISK_SECTOR,
+				     p + at, (end - at) / VDISK_SECTOR);
+		at = end;
+	}
+	return r;
+}
+
+static bool copy(const struct make *make, struct chain *from,
+		 struct target *to, int *r)
+{
+	const u64 size = from->disk->size_sec;
+	u64 sector, n, since = 0;
+	u8 *buf = out_alloc(1, CHUNK);
+	struct vdisk_hit hit;
+	bool good = true;
+
+	for (sector = 0; good && !*r && sector < size; sector += n) {
+		n = vdisk_min(CHUNK / VDISK_SECTOR, size - sector);
+		good = !vdisk_disk_map(from->disk, sector, size - sector, &hit);
+		if (good && hit.kind == VDISK_ZERO) {
+			n = hit.sectors;
+			continue;
+		}
+		good = good && !vdisk_disk_read(from->disk, sector, buf, n);
+		if (!good)
+			break;
+		*r = write_sparse(to, buf, n * VDISK_SECTOR, sector);
+		since += n * VDISK_SECTOR;
+		if (!*r && since >= COMMIT) {
+			*r = vdisk_disk_flush(to->disk);
+			since = 0;
+		}
+	}
+	free(buf);
+	return good;
+}
+
+bool make_copy(struct make *make, struct chain *from)
+{
+	struct target to;
+	bool read = true;
+	int r;
+
+	if (make->stream)
+		return make_copy_stream(make, from);
+	r = open_target(make, &to);
+	if (!r)
+		read = copy(make, from, &to, &r);
+	r = close_target(&to, read ? r : -EIO);
+	if (!read) {
+		out_error(from->image, "%s", from->fault.text);
+		return false;
+	}
+	return r ? fail(make, &to, r) : true;
+}

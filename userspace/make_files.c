@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The files of a new image, from nothing to their names. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lock.h"
+#include "make.h"
+#include "out.h"
+
+#define CHUNK (128u * 1024)
+
+/* For the handler of signals: whose files are to be removed. */
+static struct make *volatile unfinished;
+
+static const int deadly[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+
+#define NR_DEADLY (sizeof(deadly) / sizeof(deadly[0]))
+
+/* What a handler of signals may do: unlink() and rmdir(). */
+static void remove_files(const struct make *make)
+{
+	unsigned int i = make->nr;
+
+	while (i--) {
+		if (make->file[i].directory)
+			rmdir(make->file[i].temp);
+		else
+			unlink(make->file[i].temp);
+	}
+}
+
+static void give_up(int sig)
+{
+	if (unfinished)
+		remove_files(unfinished);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+/* The list of files is not looked at while it changes. */
+static void hold_signals(sigset_t *old)
+{
+	sigset_t set;
+	size_t i;
+
+	sigemptyset(&set);
+	for (i = 0; i < NR_DEADLY; i++)
+		sigaddset(&set, deadly[i]);
+	sigprocmask(SIG_BLOCK, &set, old);
+}
+
+static void let_signals(const sigset_t *old)
+{
+	sigprocmask(SIG_SETMASK, old, NULL);
+}
+
+void make_begin(struct make *make, const char *image,
+		const struct make_kind *kind)
+{
+	struct sigaction action = { .sa_handler = give_up };
+	struct sigaction was;
+	unsigned int nr = 0;
+	size_t i;
+
+	while (kind->option[nr].name)
+		nr++;
+	*make = (struct make){
+		.image = image, .kind = kind,
+		.value = out_alloc(nr, sizeof(*make->value)),
+	};
+	unfinished = make;
+	for (i = 0; i < NR_DEADLY; i++)
+		/* nohup stays what it is. */
+		if (!sigaction(deadly[i], NULL, &was) &&
+		    was.sa_handler != SIG_IGN)
+			sigaction(deadly[i], &action, NULL);
+	/* A limit on the length of files is an error of that write. */
+	signal(SIGXFSZ, SIG_IGN);
+}
+
+/*-----------------------------------------------------------------
+ * Making
+ */
+
+static bool fail(const char *subject, int err)
+{
+	out_error(subject, "%s", strerror(err));
+	return false;
+}
+
+/* The errno of a file that may not be replaced, or 0. */
+static int check_old(const struct make *make, const char *path,
+		     const struct stat *st)
+{
+	int fd, r;
+
+	if (!make->force)
+		return EEXIST;
+	if (S_ISDIR(st->st_mode))
+		return EISDIR;
+	if (!S_ISREG(st->st_mode))
+		return EINVAL;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	r = lock_image(fd, true);
+	close(fd);
+	return r == -EBUSY ? EBUSY : 0;
+}
+
+static bool is_source(const struct make *make, const struct stat *st)
+{
+	unsigned int i;
+
+	for (i = 0; make->sources && i < make->sources->nr_seen; i++)
+		if (make->sources->seen[i].dev == st->st_dev &&
+		    make->sources->seen[i].ino == st->st_ino)
+			return true;
+	return false;
+}
+
+/* May @path be made? *@real is where; a link's file is replaced, not the link. */
+static bool check_path(const struct make *make, const char *path, char **real)
+{
+	struct stat st;
+	int err;
+
+	*real = NULL;
+	if (lstat(path, &st)) {
+		if (errno != ENOENT)
+			return fail(path, errno);
+		*real = out_text("%s", path);
+		return true;
+	}
+	if (S_ISLNK(st.st_mode) && make->force) {
+		*real = realpath(path, NULL);
+		if (!*real || stat(*real, &st))
+			return fail(path, errno);
+	}
+	err = check_old(make, *real ? *real : path, &st);
+	if (!err && is_source(make, &st)) {
+		out_error(path, "The new image is made from this file");
+		return false;
+	}
+	if (err == EINVAL) {
+		out_error(path, "Not a regular file");
+		return false;
+	}
+	if (err == EBUSY) {
+		out_error(path, "Image is in use by another program");
+		return false;
+	}
+	if (err)
+		return fail(path, err);
+	if (!*real)
+		*real = out_text("%s", path);
+	return true;
+}
+
+static char *temp_name(const struct make *make, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return out_text("%.*s.vdisk-%ld-%u",
+			slash ? (int)(slash - path + 1) : 0, path,
+			(long)getpid(), make->nr);
+}
+
+/* Takes the names over. */
+static bool add(struct make *make, char *path, char *temp, bool directory,
+		bool inside)
+{
+	sigset_t old;
+	int r, err;
+
+	hold_signals(&old);
+	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
+	if (directory) {
+		r = mkdir(temp, 0777);
+	} else {
+		r = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		if (r >= 0)
+			close(r);
+	}
+	err = errno;
+	if (r >= 0)
+		make->file[make->nr++] = (struct make_file){
+			.path = path, .temp = temp, .directory = directory,
+			.inside = inside,
+		};
+	let_signals(&old);
+	if (r >= 0)
+		return true;
+	fail(path, err);
+	free(path);
+	free(temp);
+	return false;
+}
+
+bool make_file(struct make *make, const char *path)
+{
+	char *real;
+
+	if (check_path(make, path, &real))
+		return add(make, real, temp_name(make, real), false, false);
+	free(real);
+	return false;
+}
+
+bool make_directory(struct make *make, const char *path)
+{
+	char *real;
+
+	if (check_path(make, path, &real))
+		return add(make, real, temp_name(make, real), true, false);
+	free(real);
+	return false;
+}
+
+bool make_file_inside(struct make *make, const char *name)
+{
+	const struct make_file *dir = &make->file[0];
+
+	return add(make, out_text("%s/%s", dir->path, name),
+		   out_text("%s/%s", dir->temp, name), false, true);
+}
+
+/*-----------------------------------------------------------------
+ * Content
+ */
+
+/* As a store, so that there is one place that writes files. */
+static struct vdisk_store *open_last(const struct make *make)
+{
+	const struct make_file *file = &make->file[make->nr - 1];
+	struct vdisk_store *store;
+	int fd = open(file->temp, O_RDWR | O_CLOEXEC), r;
+
+	if (fd < 0) {
+		fail(file->path, errno);
+		return NULL;
+	}
+	r = vdisk_store_file(fd, &store);
+	if (!r)
+		return store;
+	close(fd);
+	fail(file->path, -r);
+	return NULL;
+}
+
+static bool close_last(const struct make *make, struct vdisk_store *store,
+		       int r)
+{
+	if (!r)
+		r = vdisk_store_flush(store);
+	vdisk_store_close(store);
+	return r ? fail(make->file[make->nr - 1].path, -r) : true;
+}
+
+bool make_content(struct make *make, const void *bytes, size_t len)
+{
+	struct vdisk_store *store = open_last(make);
+
+	return store && close_last(make, store,
+				   vdisk_store_write(store, 0, bytes, len));
+}
+
+static int write_table(struct vdisk_store *store,
+		       const struct vdisk_piece *piece)
+{
+	u8 *buf = out_alloc(1, CHUNK);
+	u64 done = 0, n, i;
+	int r = 0;
+
+	for (; !r && done < piece->count; done += n) {
+		n = vdisk_min(piece->count - done, CHUNK / piece->width);
+		for (i = 0; i < n; i++)
+			vdisk_store(buf + i * piece->width,
+				    piece->value + (done + i) * piece->step,
+				    piece->width, piece->big);
+		r = vdisk_store_write(store, piece->off + done * piece->width,
+				      buf, n * piece->width);
+	}
+	free(buf);
+	return r;
+}
+
+static int write_pieces(struct vdisk_store *store,
+			const struct vdisk_maker *maker,
+			const struct vdisk_recipe *recipe,
+			const struct vdisk_layout *layout)
+{
+	struct vdisk_piece *piece = out_alloc(1, sizeof(*piece));
+	int r = vdisk_store_set_length(store, layout->file_len);
+	u32 i;
+
+	for (i = 0; !r && maker->piece(recipe, layout, i, piece); i++)
+		r = piece->len ? vdisk_store_write(store, piece->off,
+						   piece->data, piece->len)
+			       : write_table(store, piece);
+	free(piece);
+	return r;
+}
+
+bool make_fail(const struct make *make, const char *why, u64 value)
+{
+	out_error(make->image, "%s: %llu", why, (unsigned long long)value);
+	return false;
+}
+
+bool make_check(struct make *make, const struct vdisk_maker *maker,
+		const struct vdisk_recipe *recipe)
+{
+	struct vdisk_layout *layout = &make->layout;
+
+	return !maker->layout(recipe, layout) ||
+	       make_fail(make, layout->why, layout->value);
+}
+
+bool make_part(struct make *make, const struct vdisk_maker *maker,
+	       const struct vdisk_recipe *recipe)
+{
+	struct make_file *file = &make->file[make->nr - 1];
+	struct vdisk_layout *layout = &make->layout;
+	struct vdisk_store *store;
+
+	if (!make_check(make, maker, recipe))
+		return false;
+	file->format = maker->format;
+	file->sectors = layout->size_sec;
+	store = open_last(make);
+	return store && close_last(make, store,
+				   write_pieces(store, maker, recipe, layout));
+}
+
+/*-----------------------------------------------------------------
+ * The end
+ */
+
+static int sync_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = slash ? out_text("%.*s", (int)(slash - path + 1), path)
+			  : out_text(".");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	free(dir);
+	if (fd < 0)
+		return errno;
+	r = fsync(fd) && errno != EINVAL ? errno : 0;
+	close(fd);
+	return r;
+}
+
+/* Not over a file that came in the meantime, unless that was asked for. */
+static int give_name(const struct make *make, const struct make_file *file)
+{
+	if (make->force)
+		return rename(file->temp, file->path) ? errno : 0;
+	if (!renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path,
+		       RENAME_NOREPLACE))
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return errno;
+	/* A file system that cannot do it in one. */
+	if (!access(file->path, F_OK))
+		return EEXIST;
+	return rename(file->temp, file->path) ? errno : 0;
+}
+
+/* What has its name already loses it again. */
+static void take_back(const struct make *make, unsigned int first)
+{
+	for (; first < make->nr; first++)
+		if (make->file[first].directory)
+			rename(make->file[first].path, make->file[first].temp);
+		else if (!make->file[first].inside)
+			unlink(make->file[first].path);
+}
+
+/* The one the user named comes last: nobody finds half an image by it. */
+bool make_commit(struct make *make)
+{
+	unsigned int i = make->nr;
+	sigset_t old;
+	int err = 0;
+
+	hold_signals(&old);
+	while (!err && i) {
+		const struct make_file *file = &make->file[i - 1];
+
+		if (file->directory)
+			err = sync_directory(make->file[i].temp);
+		if (!err && !file->inside)
+			err = give_name(make, file);
+		i -= !err;
+	}
+	if (err) {
+		fail(make->file[i - 1].path, err);
+	} else {
+		err = sync_directory(make->file[0].path);
+		if (err)
+			fail(make->file[0].path, err);
+	}
+	if (err)
+		take_back(make, i);
+	else
+		unfinished = NULL;
+	let_signals(&old);
+	return !err;
+}
+
+void make_end(struct make *make)
+{
+	unsigned int i;
+	sigset_t old;
+
+	hold_signals(&old);
+	if (unfinished)
+		remove_files(make);
+	unfinished = NULL;
+	let_signals(&old);
+	for (i = 0; i < make->nr; i++) {
+		free(make->file[i].path);
+		free(make->file[i].temp);
+	}
+	free(make->file);
+	for (i = 0; make->kind->option[i].name; i++)
+		free(make->value[i]);
+	free(make->value);
+	free(make->text);
+}
