@@ -21,7 +21,7 @@ packages=(
 	qemu-system-x86 busybox-static cpio xz-utils zstd procps
 	# what the tests use, on the host and in the guest
 	qemu-utils dmsetup udev util-linux iproute2 kpartx fdisk fio jq python3
-	e2fsprogs xfsprogs btrfs-progs
+	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
 )
 
 missing_packages()
