@@ -91,49 +91,6 @@ extern const struct vdisk_maker vdisk_cowd_maker;
 extern const struct vdisk_maker vdisk_parallels_maker;
 extern const struct vdisk_maker vdisk_qed_maker;
 
-/*
- * Fields of the on-disk structures; the caller has seen that @v fits. Not by
- * vdisk_store() to bytes: gcc 12.2 at -O2 loses some of several such stores to
- * neighbouring fields of one structure.
- */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define VDISK_LE(bits, v) (v)
-#define VDISK_BE(bits, v) __builtin_bswap##bits(v)
-#else
-#define VDISK_LE(bits, v) __builtin_bswap##bits(v)
-#define VDISK_BE(bits, v) (v)
-#endif
-
-static inline __le16 to_le16(u64 v)
-{
-	return (__force __le16)VDISK_LE(16, (u16)v);
-}
-
-static inline __le32 to_le32(u64 v)
-{
-	return (__force __le32)VDISK_LE(32, (u32)v);
-}
-
-static inline __le64 to_le64(u64 v)
-{
-	return (__force __le64)VDISK_LE(64, (u64)v);
-}
-
-static inline __be16 to_be16(u64 v)
-{
-	return (__force __be16)VDISK_BE(16, (u16)v);
-}
-
-static inline __be32 to_be32(u64 v)
-{
-	return (__force __be32)VDISK_BE(32, (u32)v);
-}
-
-static inline __be64 to_be64(u64 v)
-{
-	return (__force __be64)VDISK_BE(64, (u64)v);
-}
-
 /* Set why and value; returns -EINVAL. */
 static inline int vdisk_unmakable(struct vdisk_layout *layout, const char *why,
 				  u64 value)
