@@ -29,9 +29,8 @@ static int flush(struct vdisk_image *image, enum vdisk_flush_why why)
  * Ops
  */
 
-/* The bytes of the file that @op changes; none for a LENGTH. */
-static void op_range(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		     u64 *off, u64 *len)
+void vdisk_op_range(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		    u64 *off, u64 *len)
 {
 	*off = op->off;
 	switch ((enum vdisk_op_kind)op->kind) {
@@ -62,14 +61,13 @@ static void set_bits(u8 *byte, u64 at, u64 first, u64 end, bool value)
 				   : *byte & ~(0x80 >> (bit & 7)));
 }
 
-/* Do @op to @buf, which is the file from @off on, as far as they overlap. */
-static void op_apply(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		     u64 off, u8 *buf, u64 len)
+void vdisk_op_apply(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		    u64 off, u8 *buf, u64 len)
 {
 	u64 at, end, i;
 	u8 v[8];
 
-	op_range(geom, op, &at, &end);
+	vdisk_op_range(geom, op, &at, &end);
 	end = vdisk_min(at + end, off + len);
 	for (at = vdisk_max(at, off); at < end; at++) {
 		u8 *byte = &buf[at - off];
@@ -160,20 +158,27 @@ static int set_length(struct vdisk_image *image, u64 len)
 }
 
 /*
- * An op to the file at once, in whole sectors. The cache may hold changes of
- * the same sector that must not go out before the commit: they stay there.
+ * Ops to the file at once, in whole sectors: one, or several of one sector,
+ * which a crash must not separate. The cache may hold changes of the same
+ * sector that must not go out before the commit: they stay there.
  */
-int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op)
+static int write_ops(struct vdisk_image *image, const struct vdisk_op *op,
+		     u32 nr)
 {
 	u64 off, len, end, lo, hi, base;
 	u8 buf[VDISK_BLOCK];
 	struct vdisk_block *b;
 	int r = 0;
+	u32 i;
 
 	if (op->kind == VDISK_OP_LENGTH)
 		return set_length(image, op->off);
-	op_range(&image->geom, op, &off, &len);
+	vdisk_op_range(&image->geom, op, &off, &len);
 	end = off + len;
+	if (nr > 1) {
+		off &= ~(u64)(VDISK_SECTOR - 1);
+		end = off + VDISK_SECTOR;
+	}
 	for (base = off & ~(u64)(VDISK_BLOCK - 1); base < end && !r;
 	     base += VDISK_BLOCK) {
 		lo = vdisk_max(base, off & ~(u64)(VDISK_SECTOR - 1));
@@ -181,31 +186,66 @@ int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op)
 			       vdisk_align(end, VDISK_SECTOR, 0));
 		/* A file may end inside a sector. */
 		hi = vdisk_min(hi, vdisk_max(end, image->store->length));
-		if (lo < off || hi > end)
+		if (lo < off || hi > end || nr > 1)
 			r = vdisk_store_read(image->store, lo, buf, hi - lo);
-		op_apply(&image->geom, op, lo, buf, hi - lo);
+		for (i = 0; i < nr; i++)
+			vdisk_op_apply(&image->geom, &op[i], lo, buf, hi - lo);
 		if (!r)
 			r = vdisk_store_write(image->store, lo, buf, hi - lo);
 		b = vdisk_block_find(image, base);
-		if (b && !r)
-			op_apply(&image->geom, op, base, b->data, VDISK_BLOCK);
+		for (i = 0; b && !r && i < nr; i++)
+			vdisk_op_apply(&image->geom, &op[i], base, b->data,
+				       VDISK_BLOCK);
 	}
 	return r ? write_failed(image, r, off) : 0;
+}
+
+int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op)
+{
+	return write_ops(image, op, 1);
+}
+
+/* The sector that @op lies in, if it is one. */
+static bool one_sector(const struct vdisk_image *image,
+		       const struct vdisk_op *op, u64 *sector)
+{
+	u64 off, len;
+
+	vdisk_op_range(&image->geom, op, &off, &len);
+	*sector = off / VDISK_SECTOR;
+	return len && (off + len - 1) / VDISK_SECTOR == *sector;
+}
+
+/* How many ops of one phase, from the @i-th on, lie in one sector. */
+static u32 ops_together(const struct vdisk_image *image,
+			const struct vdisk_plan *plan, u32 i)
+{
+	u64 first, sector;
+	u32 n = 1;
+
+	if (!one_sector(image, &plan->op[i], &first))
+		return 1;
+	while (i + n < plan->nr && plan->op[i + n].phase == plan->op[i].phase &&
+	       one_sector(image, &plan->op[i + n], &sector) && sector == first)
+		n++;
+	return n;
 }
 
 /* The ops of one phase, at once; *@any: there were some. */
 static int run_phase(struct vdisk_image *image, const struct vdisk_plan *plan,
 		     enum vdisk_phase phase, bool *any)
 {
-	u32 i;
+	u32 i, n;
 	int r = 0;
 
 	*any = false;
-	for (i = 0; i < plan->nr && !r; i++) {
+	for (i = 0; i < plan->nr && !r; i += n) {
+		n = 1;
 		if (plan->op[i].phase != phase)
 			continue;
 		*any = true;
-		r = vdisk_plan_now(image, &plan->op[i]);
+		n = ops_together(image, plan, i);
+		r = write_ops(image, &plan->op[i], n);
 	}
 	return r;
 }
@@ -237,7 +277,7 @@ again:
 	for (i = 0; i < plan->nr; i++) {
 		if (plan->op[i].phase != VDISK_PUBLISH)
 			continue;
-		op_range(&image->geom, &plan->op[i], &off, &len);
+		vdisk_op_range(&image->geom, &plan->op[i], &off, &len);
 		at = off & ~(u64)(VDISK_BLOCK - 1);
 		for (; len && at < off + len; at += VDISK_BLOCK) {
 			r = vdisk_block_get(image, at, &b);
@@ -245,7 +285,7 @@ again:
 				return r;
 			if (!apply)
 				continue;
-			op_apply(&image->geom, &plan->op[i], at, b->data,
+			vdisk_op_apply(&image->geom, &plan->op[i], at, b->data,
 				 VDISK_BLOCK);
 			end = vdisk_min(off + len, at + VDISK_BLOCK) - at;
 			image->nr_dirty += !b->dirty;
