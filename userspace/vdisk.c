@@ -26,6 +26,7 @@ enum {
 	OPT_OUTPUT = 'O',
 	OPT_READ_ONLY = 'r',
 	OPT_SHARE = 'U',
+	OPT_SHRINK = 's',
 };
 
 struct verb {
@@ -63,6 +64,9 @@ static const struct verb verbs[] = {
 	{ "convert", cmd_convert, 2, 2, "fOomaUx", "IMAGE OUTPUT",
 	  "copy the disk into a new image of any format",
 	  "-O FORMAT -o help lists options of the new image.\n" },
+	{ "resize", cmd_resize, 2, 2, "sfaU", "IMAGE [+|-]SIZE",
+	  "make the disk longer or shorter",
+	  "SIZE is in bytes, or in k, M, G, T or P; with a sign it is added.\n" },
 	{ NULL },
 };
 
@@ -84,6 +88,7 @@ static const struct {
 	{ OPT_ALLOW, "--allow-path PATH",
 	  "the image may refer to this file, or to what is beneath it" },
 	{ OPT_SHARE, "-U, --force-share", "use the image though others do" },
+	{ OPT_SHRINK, "--shrink", "give up data behind the new end" },
 	{ OPT_HELP, "-h, --help", "show this" },
 };
 
@@ -99,6 +104,7 @@ static const struct option long_options[] = {
 	{ "options", required_argument, NULL, OPT_OPTION },
 	{ "output-format", required_argument, NULL, OPT_OUTPUT },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
+	{ "shrink", no_argument, NULL, OPT_SHRINK },
 	{ NULL },
 };
 
@@ -125,7 +131,7 @@ static int show_help(void)
 
 	printf("Usage: vdisk VERB [OPTION]... [ARGUMENT]...\n\n");
 	for (v = verbs; v->name; v++)
-		printf("  %-8s%-14s%s\n", v->name, v->args, v->help);
+		printf("  %-8s%-17s%s\n", v->name, v->args, v->help);
 	printf("\nvdisk VERB --help tells the options of a verb.\n");
 	show_formats();
 	return out_flush() ? VERB_OK : VERB_FAILED;
@@ -279,6 +285,9 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 	case OPT_PARENT_FORMAT:
 		opt->parent_format = optarg;
 		break;
+	case OPT_SHRINK:
+		opt->shrink = true;
+		break;
 	case OPT_FORMAT:
 		return set_format(opt, optarg) ? 0 : -1;
 	case OPT_OUTPUT:
@@ -295,14 +304,24 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 	return 0;
 }
 
+/* A last argument like "-1G": a number, not an option. */
+static bool ends_in_number(const struct verb *v, int argc, char **argv)
+{
+	const char *last = argv[argc - 1];
+
+	return v->run == cmd_resize && argc > 2 && *last == '-' &&
+	       last[1] >= '0' && last[1] <= '9';
+}
+
 static int run_verb(const struct verb *v, int argc, char **argv)
 {
 	/* qemu-img check's users read 2 as "corrupt". */
 	int wrong = v->run == cmd_check ? VERB_FAILED : VERB_USAGE;
+	int nr = argc - ends_in_number(v, argc, argv);
 	struct verb_options opt = { 0 };
 	int c, r;
 
-	while ((c = getopt_long(argc, argv, "b:f:F:hjo:O:rU", long_options,
+	while ((c = getopt_long(nr, argv, "b:f:F:hjo:O:rU", long_options,
 				NULL)) != -1) {
 		r = set_flag(&opt, v, c);
 		if (r > 0)

@@ -15,6 +15,7 @@ struct verb_options {
 	bool json;
 	bool read_only;
 	bool force_share;		/* do not look at locks */
+	bool shrink;			/* data may be lost */
 	const struct vdisk_format *format;	/* -f, or NULL: probe */
 	const char *out_format;
 	enum vdisk_size_rule size_rule;
@@ -43,6 +44,7 @@ int cmd_info(const struct verb_options *opt);
 int cmd_list(const struct verb_options *opt);
 int cmd_map(const struct verb_options *opt);
 int cmd_probe(const struct verb_options *opt);
+int cmd_resize(const struct verb_options *opt);
 int cmd_table(const struct verb_options *opt);
 
 #endif /* _VDISK_VERBS_H */

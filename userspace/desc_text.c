@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Changing the text that describes a VMDK disk.
+ *
+ * A text in a file of its own is written to a new file, which takes the name. A
+ * text in a sparse extent is changed where it is if the change is in one sector.
+ * Else the new one goes to the second half of the descriptor's room, the header
+ * points there, and comes back when the first half has the new text, too: some
+ * programs look nowhere else.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../formats/vmdk.h"
+#include "desc_text.h"
+#include "out.h"
+
+static int text_fd(const struct chain_layer *layer)
+{
+	return layer->text_fd >= 0 ? layer->text_fd : layer->part[0].fd;
+}
+
+static bool failed(const struct chain_layer *layer, int err)
+{
+	out_error(layer->path, "Descriptor: %s", strerror(err));
+	return false;
+}
+
+static bool read_at(int fd, void *buf, size_t len, u64 off)
+{
+	ssize_t n = pread(fd, buf, len, (off_t)off);
+
+	if (n >= 0 && (size_t)n < len)
+		errno = EIO;
+	return n == (ssize_t)len;
+}
+
+static bool write_at(int fd, const void *buf, size_t len, u64 off)
+{
+	ssize_t n = pwrite(fd, buf, len, (off_t)off);
+
+	if (n >= 0 && (size_t)n < len)
+		errno = ENOSPC;
+	return n == (ssize_t)len;
+}
+
+/* Bytes the text has room for inside an extent. */
+static bool read_room(const struct chain_layer *layer, u64 *room)
+{
+	struct vmdk_header_disk h;
+
+	if (!read_at(text_fd(layer), &h, sizeof(h), 0))
+		return false;
+	*room = le64_of(h.desc_size) * VDISK_SECTOR;
+	return true;
+}
+
+char *desc_text_read(const struct chain_layer *layer)
+{
+	struct stat st;
+	u64 len = 0;
+	char *text;
+
+	if (layer->text_off)
+		read_room(layer, &len);
+	else if (!fstat(text_fd(layer), &st))
+		len = (u64)st.st_size;
+	if (!len || len > DESCRIPTOR_MAX_LEN) {
+		failed(layer, EFBIG);
+		return NULL;
+	}
+	text = out_alloc(len + 1, 1);
+	if (read_at(text_fd(layer), text, len, layer->text_off))
+		return text;
+	failed(layer, errno);
+	free(text);
+	return NULL;
+}
+
+/*-----------------------------------------------------------------
+ * Texts
+ */
+
+/* The line behind the one at @p. */
+static const char *next_line(const char *p)
+{
+	p += strcspn(p, "\n");
+	return *p ? p + 1 : p;
+}
+
+static const char *skip_blanks(const char *p)
+{
+	return p + strspn(p, " \t");
+}
+
+/* @text with [from, to) replaced. */
+static char *replace(const char *text, const char *from, const char *to,
+		     const char *what)
+{
+	return out_text("%.*s%s%s", (int)(from - text), text, what, to);
+}
+
+static bool is_extent(const char *line)
+{
+	static const char *const words[] = { "RW", "RDONLY", "NOACCESS" };
+	unsigned int i;
+	size_t n;
+
+	line = skip_blanks(line);
+	for (i = 0; i < 3; i++) {
+		n = strlen(words[i]);
+		if (!strncmp(line, words[i], n) && strchr(" \t", line[n]))
+			return true;
+	}
+	return false;
+}
+
+char *desc_text_extent(const char *text, u64 sectors)
+{
+	const char *line, *last = NULL, *from;
+	char number[24];
+
+	for (line = text; *line; line = next_line(line))
+		if (is_extent(line))
+			last = line;
+	if (!last)
+		return out_text("%s", text);
+	from = skip_blanks(last);
+	from = skip_blanks(from + strcspn(from, " \t\n"));
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)sectors);
+	return replace(text, from, from + strspn(from, "0123456789"), number);
+}
+
+static bool is_key(const char *line, const char *key)
+{
+	size_t n = strlen(key);
+
+	line = skip_blanks(line);
+	return !strncasecmp(line, key, n) && *skip_blanks(line + n) == '=';
+}
+
+char *desc_text_key(const char *text, const char *key, const char *value)
+{
+	const char *line, *after = NULL, *end = "\n";
+	char *pair, *result;
+
+	for (line = text; *line && !is_key(line, key); line = next_line(line)) {
+		if (is_extent(line) && !after)
+			after = line;
+		/* New lines stand where those are that they belong to. */
+		if (is_key(line, "parentCID") || is_key(line, "CID"))
+			after = next_line(line);
+		if (line[strcspn(line, "\r\n")] == '\r')
+			end = "\r\n";
+	}
+	if (!*line && !value)
+		return out_text("%s", text);
+	pair = value ? out_text("%s=%s%s", key, value, end) : out_text("%s", "");
+	if (*line)
+		result = replace(text, line, next_line(line), pair);
+	else
+		result = replace(text, after ? after : line,
+				 after ? after : line, pair);
+	free(pair);
+	return result;
+}
+
+/*-----------------------------------------------------------------
+ * A file of its own
+ */
+
+static bool sync_directory(const char *path)
+{
+	char *dir = out_text("%.*s", (int)(strrchr(path, '/') - path + 1), path);
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool good = fd >= 0 && !fsync(fd);
+
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	return good;
+}
+
+static bool fill_file(int fd, const struct chain_layer *layer, const char *text)
+{
+	struct stat st;
+
+	if (fstat(text_fd(layer), &st))
+		return false;
+	/* Who may not give files away keeps it. */
+	if (fchown(fd, st.st_uid, st.st_gid))
+		errno = 0;
+	return !fchmod(fd, st.st_mode & 07777) &&
+	       write_at(fd, text, strlen(text), 0) && !fsync(fd);
+}
+
+static bool replace_file(const struct chain_layer *layer, const char *text)
+{
+	char *name = out_text("%s.XXXXXX", layer->path);
+	int fd = mkostemp(name, O_CLOEXEC), err = 0;
+
+	if (fd < 0) {
+		err = errno;
+	} else {
+		if (!fill_file(fd, layer, text) || rename(name, layer->path)) {
+			err = errno;
+			unlink(name);
+		} else if (!sync_directory(layer->path)) {
+			err = errno;
+		}
+		close(fd);
+	}
+	free(name);
+	return err ? failed(layer, err) : true;
+}
+
+/*-----------------------------------------------------------------
+ * Inside an extent
+ */
+
+static bool point_at(int fd, u64 sector, u64 sectors)
+{
+	struct vmdk_header_disk h;
+
+	if (!read_at(fd, &h, sizeof(h), 0))
+		return false;
+	vdisk_store((u8 *)&h.desc_offset, sector, 8, false);
+	vdisk_store((u8 *)&h.desc_size, sectors, 8, false);
+	return write_at(fd, &h, sizeof(h), 0) && !fdatasync(fd);
+}
+
+/* The sectors of @a and @b that differ: how many, and the first. */
+static u64 differ(const char *a, const char *b, u64 len, u64 *first)
+{
+	u64 n = 0, off;
+
+	for (off = 0; off < len; off += VDISK_SECTOR) {
+		if (!memcmp(a + off, b + off, VDISK_SECTOR))
+			continue;
+		*first = n ? *first : off;
+		n++;
+	}
+	return n;
+}
+
+static bool write_by_halves(int fd, u64 off, u64 room, const char *area)
+{
+	u64 half = room / 2 / VDISK_SECTOR, len = half * VDISK_SECTOR;
+	u64 sector = off / VDISK_SECTOR;
+	char *zero = out_alloc(1, room - len);
+	bool good;
+
+	good = write_at(fd, area, len, off + room - len) && !fdatasync(fd) &&
+	       point_at(fd, sector + room / VDISK_SECTOR - half, half) &&
+	       write_at(fd, area, len, off) && !fdatasync(fd) &&
+	       point_at(fd, sector, room / VDISK_SECTOR) &&
+	       write_at(fd, zero, room - len, off + len) && !fdatasync(fd);
+	free(zero);
+	return good;
+}
+
+static bool change_inside(const struct chain_layer *layer, const char *text)
+{
+	u64 room, nr, first = 0, off = layer->text_off, len = strlen(text);
+	char *old = desc_text_read(layer), *area;
+	int fd = text_fd(layer);
+	bool good;
+
+	if (!old)
+		return false;
+	good = read_room(layer, &room);
+	area = out_alloc(room + 1, 1);
+	memcpy(area, text, vdisk_min(len, room));
+	nr = differ(old, area, room, &first);
+	errno = 0;
+	if (len >= room) {
+		errno = EFBIG;
+		good = false;
+	} else if (nr == 1) {
+		good = good && write_at(fd, area + first, VDISK_SECTOR,
+					off + first) && !fdatasync(fd);
+	} else if (nr > 1) {
+		errno = EFBIG;
+		good = good && vdisk_max(len, strlen(old)) <
+			       room / 2 / VDISK_SECTOR * VDISK_SECTOR;
+		errno = good ? 0 : errno;
+		good = good && write_by_halves(fd, off, room, area);
+	}
+	if (!good)
+		failed(layer, errno ? errno : EIO);
+	free(area);
+	free(old);
+	return good;
+}
+
+bool desc_text_write(const struct chain_layer *layer, const char *text)
+{
+	return layer->text_off ? change_inside(layer, text)
+			       : replace_file(layer, text);
+}
