@@ -19,6 +19,7 @@ struct crash_config {
 	u64 device_len;		/* the image is on a device this long */
 	u64 unit_sec;		/* requests are up to a few units */
 	u64 window_sec;		/* where the guest works: both ends, the middle */
+	u64 most_sec;		/* the disk is resized, up to this; 0 = never */
 	u32 weight;		/* of the states to make */
 };
 
@@ -63,6 +64,9 @@ struct run {
 	u8 *look;			/* what is read to be compared, as long */
 	u64 buf_sec;
 
+	u64 resize_sec;			/* the size may be this already; 0 = no */
+	u64 clip_sec;			/* of the disk that is looked at */
+
 	bool faults;			/* writes and flushes fail at times */
 	u64 one_in;			/* how many epochs states are made of */
 	u64 state;			/* how many were made so far */
@@ -83,6 +87,15 @@ int crash_fail(struct run *run, const char *fmt, ...)
  * when one violates the promise, or enough were made.
  */
 int crash_states(void *arg);
+
+/* The part of the @i-th window that the disk looked at has. */
+struct window crash_window(const struct run *run, size_t i);
+
+/* resize.c: another size for run->disk, and for what is expected of it. */
+int crash_resize(struct run *run);
+
+/* Where the guest works from now on. */
+void crash_set_windows(struct run *run, u64 size_sec);
 
 /* The windows of @disk against the model; @seen gets the values. */
 int crash_compare(struct run *run, struct vdisk_disk *disk, bool exact);

@@ -103,7 +103,16 @@ static void make_parent(struct run *run)
 			      &run->rng);
 	if (r)
 		errx(2, "parent: %s", run->fault.text);
-	size = vdisk_min(disk->size_sec, run->model->size_sec);
+	size = disk->size_sec;
+	/* What a longer parent has is not the child's, however long that gets. */
+	if (size > run->model->size_sec) {
+		n = vdisk_min(size - run->model->size_sec, run->buf_sec);
+		make_buf(run, 0, n, 0x88888888);
+		r = vdisk_disk_write(disk, run->model->size_sec, run->buf, n);
+		if (r)
+			errx(2, "parent: %s", run->fault.text);
+		size = run->model->size_sec;
+	}
 	for (k = 0; k < 24; k++) {
 		const struct window *w = &run->window[k % run->nr_windows];
 
@@ -126,9 +135,9 @@ static void make_parent(struct run *run)
 		errx(2, "parent: %s", run->fault.text);
 }
 
-static void set_windows(struct run *run)
+void crash_set_windows(struct run *run, u64 size)
 {
-	u64 size = run->model->size_sec, w = run->config->window_sec;
+	u64 w = run->config->window_sec;
 
 	if (!w || size <= 3 * w) {
 		run->window[0] = (struct window){ 0, size };
@@ -159,6 +168,7 @@ static int setup(struct run *run)
 	const struct crash_config *c = run->config;
 	struct vdisk_image_opts opts = { .write = false };
 	struct vdisk_image *image;
+	u64 most;
 
 	run->ram = make_image(c->image, c->device_len);
 	run->work = ram_store_new(ROOM);
@@ -166,16 +176,18 @@ static int setup(struct run *run)
 	if (vdisk_image_open(&image, format_of(c->image), &run->ram->store,
 			     &opts, &run->fault))
 		errx(2, "%s: %s", c->image, run->fault.text);
-	run->model = model_new(image->geom.size_sec);
+	most = vdisk_max(image->geom.size_sec, c->most_sec);
+	run->model = model_new(most);
+	run->model->size_sec = image->geom.size_sec;
 	vdisk_image_drop(image);
 
 	run->buf_sec = vdisk_max(128, c->unit_sec * 3);
 	run->buf = malloc(run->buf_sec * 512);
 	run->look = malloc(run->buf_sec * 512);
-	run->seen = calloc(run->model->size_sec, sizeof(*run->seen));
+	run->seen = calloc(most, sizeof(*run->seen));
 	if (!run->buf || !run->look || !run->seen)
 		err(2, "malloc");
-	set_windows(run);
+	crash_set_windows(run, run->model->size_sec);
 	if (c->parent)
 		make_parent(run);
 	ram_store_record(run->ram);
@@ -353,6 +365,8 @@ static int act_or_fail(struct run *run)
 	u64 dice = rng_below(&run->rng, 100);
 	int r;
 
+	if (run->config->most_sec && rng_one_in(&run->rng, 12))
+		return crash_resize(run);
 	if (run->faults && rng_one_in(&run->rng, 12)) {
 		run->ram->fail_errno = rng_one_in(&run->rng, 2) ? EIO : ENOSPC;
 		if (rng_one_in(&run->rng, 3))

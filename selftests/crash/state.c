@@ -91,19 +91,29 @@ static int compare_some(struct run *run, struct vdisk_disk *disk, u64 sector,
 	return 0;
 }
 
+struct window crash_window(const struct run *run, size_t i)
+{
+	struct window w = run->window[i];
+
+	w.sector = vdisk_min(w.sector, run->clip_sec);
+	w.sectors = vdisk_min(w.sectors, run->clip_sec - w.sector);
+	return w;
+}
+
 int crash_compare(struct run *run, struct vdisk_disk *disk, bool exact)
 {
 	u64 sector, n;
 	size_t i;
 	int r = 0;
 
+	run->clip_sec = disk->size_sec;
 	for (i = 0; i < run->nr_windows; i++) {
-		const struct window *w = &run->window[i];
+		const struct window w = crash_window(run, i);
 
-		for (sector = w->sector; sector < w->sector + w->sectors && !r;
+		for (sector = w.sector; sector < w.sector + w.sectors && !r;
 		     sector += n) {
 			n = vdisk_min(run->buf_sec,
-				      w->sector + w->sectors - sector);
+				      w.sector + w.sectors - sector);
 			r = compare_some(run, disk, sector, n, exact);
 		}
 	}
@@ -122,6 +132,11 @@ static int check_disk(struct run *run, struct ram_store *store,
 		return crash_fail(run, "does not open%s: %s",
 				  write ? " to be written" : "",
 				  run->fault.text);
+	if ((*disk)->size_sec != run->model->size_sec &&
+	    (*disk)->size_sec != run->resize_sec)
+		return crash_fail(run, "disk has %llu sectors",
+				  (unsigned long long)(*disk)->size_sec);
+	run->clip_sec = (*disk)->size_sec;
 	return check_walk(run, top_image(*disk));
 }
 
@@ -134,13 +149,15 @@ static int write_again(struct run *run, struct vdisk_disk *disk,
 	int r = 0;
 
 	for (k = 0; k < 6 && !r; k++) {
-		const struct window *w =
-			&run->window[rng_below(rng, run->nr_windows)];
+		struct window w =
+			crash_window(run, rng_below(rng, run->nr_windows));
 
-		sector = w->sector + rng_below(rng, w->sectors);
+		if (!w.sectors)
+			w = crash_window(run, 0);
+		sector = w.sector + rng_below(rng, w.sectors);
 		n = 1 + rng_below(rng, vdisk_min(run->buf_sec,
 						 run->config->unit_sec * 2));
-		n = vdisk_min(n, w->sector + w->sectors - sector);
+		n = vdisk_min(n, w.sector + w.sectors - sector);
 		value = 0x40000000 + k;
 		if (k == 4) {
 			value = 0;
@@ -168,10 +185,10 @@ static int check_expect(struct run *run, struct vdisk_disk *disk,
 	u32 value;
 
 	for (i = 0; i < run->nr_windows; i++) {
-		const struct window *w = &run->window[i];
+		const struct window w = crash_window(run, i);
 
-		for (s = w->sector; s < w->sector + w->sectors; s += n) {
-			n = vdisk_min(run->buf_sec, w->sector + w->sectors - s);
+		for (s = w.sector; s < w.sector + w.sectors; s += n) {
+			n = vdisk_min(run->buf_sec, w.sector + w.sectors - s);
 			if (vdisk_disk_read(disk, s, run->look, n))
 				return crash_fail(run, "used on: %s",
 						  run->fault.text);
@@ -238,8 +255,8 @@ static int check_state(struct run *run, struct rng *rng)
 	    !(top_image(disk)->geom.flags & VDISK_GEOM_DIRTY))
 		r = crash_fail(run, "image in use is not marked");
 	if (!r)
-		r = check_tail(run, top_image(disk), run->work->store.length >
-						     run->ram->base_len);
+		r = check_tail(run, top_image(disk), run->resize_sec ||
+			       run->work->store.length > run->ram->base_len);
 	if (!r)
 		r = crash_compare(run, disk, false);
 	vdisk_disk_drop(disk);
