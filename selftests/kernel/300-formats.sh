@@ -27,9 +27,7 @@ each_attached "attach" "${written[@]}" --
 each_reads "reads what it was made of" 100 "${all[@]}"
 each_writes "reads what was written" 30 "${written[@]}"
 each_detached "${all[@]}"
-for where in "${written[@]}"; do
-	examined "$where" "$dir"
-done
+each_examined "${written[@]}"
 eq "no parent has changed" "$(parent_sums "${all[@]}")" "$before"
 
 # An extent that gives nothing away, between two that do.

@@ -25,9 +25,7 @@ each_detached "${all[@]}"
 each_attached "attach again" "${all[@]}" --
 each_writes "reads what was written after a discard" 15 "${all[@]}" discard=1
 each_detached "${all[@]}"
-for where in "${all[@]}"; do
-	examined "$where" "$dir"
-done
+each_examined "${all[@]}"
 eq "no parent has changed" "$(parent_sums "${all[@]}")" "$before"
 
 ktap_end

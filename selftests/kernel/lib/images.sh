@@ -12,8 +12,9 @@
 #	each_detached DIR...
 #	qemu_made DIR            what qemu-img can make, a directory each
 #	qemu_format NAME         as what qemu-img can be trusted with the image
-#	examined DIR SCRATCH     what is in the file is DIR/expected: as vdisk
-#	                         convert and, where it can be trusted, qemu-img have it
+#	each_examined DIR...     the file holds DIR/expected: as vdisk convert and,
+#	                         where it can be trusted, qemu-img read it; checks
+#	                         find nothing worse than leaks
 #	parents DIR              files that no write to the image may change
 #	parent_sums DIR...       of all of these
 
@@ -35,36 +36,69 @@ top()
 	cat "$1/top"
 }
 
-# Many at a time: to start a program takes longer than to read a small image.
+# each_at_once WHAT FUNCTION DIR...: FUNCTION DIR for each, a few at the same
+# time since most of it is waiting, and then a point for each.
+each_at_once()
+{
+	local what=$1 function=$2 where jobs=()
+
+	shift 2
+	for where in "$@"; do
+		{ "$function" "$where" && echo ok; } >"$where/said" 2>&1 &
+		jobs+=($!)
+		[ $((${#jobs[@]} % 4)) -ne 0 ] || wait "${jobs[@]}" || true
+	done
+	wait "${jobs[@]}" || true
+	for where in "$@"; do
+		eq "${where##*/}: $what" "$(cat "$where/said")" ok
+	done
+}
+
+attach_one()
+{
+	"$vdisk" attach "$dm-${1##*/}" ${attach_args[@]+"${attach_args[@]}"} \
+		"$(top "$1")" >"$1/device"
+}
+
+detach_one()
+{
+	"$vdisk" detach "$dm-${1##*/}"
+}
+
 each_attached()
 {
-	local what=$1 dirs=() where
+	local what=$1 dirs=() where attach_args
 
 	shift
 	while [ "$1" != -- ]; do
 		dirs+=("$1")
+		defer dm_gone "$dm-${1##*/}"
 		shift
 	done
-	for where in "${dirs[@]}"; do
-		t "${where##*/}: $what" attach "$dm-${where##*/}" "${@:2}" "$(top "$where")"
-	done
+	attach_args=("${@:2}")
+	each_at_once "$what" attach_one "${dirs[@]}"
 }
 
+# Many disks by one program, which takes longer to start than to read one; two
+# of them, since reading is waiting as well.
 each_point()
 {
-	local verb=$1 what=$2 count=$3 pairs=() where said
+	local verb=$1 what=$2 count=$3 pairs=() keys=() half where said
 
 	shift 3
 	for where in "$@"; do
 		if [ "${where#/}" = "$where" ]; then
-			pairs+=("$where")
+			keys+=("$where")
 		else
 			pairs+=("$where=/dev/mapper/$dm-${where##*/}")
 		fi
 	done
+	half=$(((${#pairs[@]} + 1) / 2))
 	while read -r where said; do
 		eq "${where##*/}: $what" "$said" ok
-	done < <(images_py "$verb" 1 "$count" "${pairs[@]}" 2>&1)
+	done < <(images_py "$verb" 1 "$count" "${pairs[@]:0:half}" "${keys[@]}" 2>&1 &
+		images_py "$verb" 1 "$count" "${pairs[@]:half}" "${keys[@]}" 2>&1
+		wait)
 }
 
 each_reads()
@@ -79,11 +113,7 @@ each_writes()
 
 each_detached()
 {
-	local where
-
-	for where in "$@"; do
-		t "${where##*/}: detach" "$vdisk" detach "$dm-${where##*/}"
-	done
+	each_at_once "detach" detach_one "$@"
 }
 
 # Noise, zeroes and holes, not a multiple of anything.
@@ -165,10 +195,13 @@ qemu_made()
 	rm "$all/parent"
 }
 
+handmade_list=$(handmade list)
+
 # handmade_with WORD: the images by hand that have it in their list
 handmade_with()
 {
-	handmade list | awk -v word="$1" '{ for (i = 2; i <= NF; i++) if ($i == word) print $1 }'
+	awk -v word="$1" '{ for (i = 2; i <= NF; i++) if ($i == word) print $1 }' \
+		<<<"$handmade_list"
 }
 
 qemu_format()
@@ -179,7 +212,6 @@ qemu_format()
 	q-vmdk*) echo vmdk ;;
 	q-qed*) echo qed ;;
 	*)
-		[ -n "${handmade_list:-}" ] || handmade_list=$(handmade list)
 		awk -v name="$1" '$1 == name' <<<"$handmade_list" |
 			sed -n 's/.* qemu:\([a-z0-9]*\).*/\1/p'
 		;;
@@ -195,27 +227,29 @@ checked()
 	[ "$status" -eq 0 ] || [ "$status" -eq 3 ]
 }
 
-examined()
+examine_one()
 {
-	local where=$1 dir=$2 name=${1##*/} image qemu
+	local where=$1 image qemu
 
 	image=$(top "$where")
-	qemu=$(qemu_format "$name")
-	t "$name: convert" "$vdisk" convert "$image" "$dir/got"
-	t "$name: convert reads what was written" cmp "$dir/got" "$where/expected"
-	t "$name: check finds nothing worse than a leak" checked "$vdisk" check "$image"
-	if [ -n "$qemu" ]; then
-		rm "$dir/got"
-		t "$name: qemu-img convert" \
-			qemu-img convert -f "$qemu" -O raw "$image" "$dir/got"
-		t "$name: qemu-img reads what was written" cmp "$dir/got" "$where/expected"
-	fi
+	qemu=$(qemu_format "${where##*/}")
+	"$vdisk" convert "$image" "$where/got" && cmp "$where/got" "$where/expected" &&
+		checked "$vdisk" check "$image" >"$where/check" || return
+	rm "$where/got"
+	[ -n "$qemu" ] || return 0
+	qemu-img convert -f "$qemu" -O raw "$image" "$where/got" &&
+		cmp "$where/got" "$where/expected" || return
+	rm "$where/got"
 	case $qemu in
 	vmdk | qed | parallels)
-		t "$name: qemu-img check" checked qemu-img check -q -f "$qemu" "$image"
+		checked qemu-img check -q -f "$qemu" "$image"
 		;;
 	esac
-	rm -f "$dir/got"
+}
+
+each_examined()
+{
+	each_at_once "the file holds what was written" examine_one "$@"
 }
 
 parents()
