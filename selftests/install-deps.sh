@@ -22,6 +22,8 @@ packages=(
 	# what the tests use, on the host and in the guest
 	qemu-utils dmsetup udev util-linux iproute2 kpartx fdisk fio jq python3
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
+	# the picture of make bench
+	gnuplot-nox
 )
 
 missing_packages()

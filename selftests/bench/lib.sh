@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The guest's part of the figures, on top of kernel-test.sh: devices that are
+# compared, and fio on them. The guest's clock counts instructions (# VM:
+# icount), so a billion by IOPS is instructions per I/O. While the guest waits
+# for the host, its clock leaps from timer to timer: time limits in the guest
+# mean nothing, and what is measured must not touch the host's files.
+#
+#	bench_job VAR...         the words that the host wrote for this run
+#	bench_disk VAR MIB       a null_blk device with memory behind it that
+#	                         completes after its submitter has gone
+#	bench_fs VAR MIB         a directory on such a device, ext4
+#	up CONTESTANT IMAGE_DIR  make it; its device or file is $target then
+#	down                     and remove it
+#	warm                     read the range once, so that tables are in memory
+#	measure VAR OPTION...    instructions per I/O of fio with these options
+#
+# Contestants:
+#	null linear zero         the device, dm-linear on it, dm-zero
+#	raw                      a file, by the file system
+#	loop loop-buffered       a loop device on that file
+#	vhd vmdk qed parallels   vdisk on a file
+#	vhd-disk ...             vdisk on a device that holds the image
+#	nbd-vhd ...              qemu-nbd on a file
+
+bench_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bench_images=$VDISK_TOP/selftests/build/bench/images
+bench_dm=vdisk-bench
+bench_disks=0
+# What they all work on, and the size of a disk that holds it.
+range_mib=64
+disk_mib=66
+window=${window:-200ms}
+
+bench_job()
+{
+	# shellcheck source=/dev/null
+	. "$VDISK_TOP/selftests/build/bench/job"
+}
+
+# The size is in MiB. Timer interrupts complete the requests, 10 microseconds
+# later: a device that completes inside its submission flatters everybody.
+bench_disk()
+{
+	local config=/sys/kernel/config/nullb/nullb$bench_disks word
+
+	modprobe null_blk nr_devices=0
+	mkdir "$config"
+	for word in size="$2" blocksize=512 memory_backed=1 irqmode=2 \
+		completion_nsec=10000 submit_queues=1 power=1; do
+		echo "${word#*=}" >"$config/${word%%=*}"
+	done
+	defer rmdir "$config"
+	udevadm settle
+	printf -v "$1" %s "/dev/nullb$bench_disks"
+	bench_disks=$((bench_disks + 1))
+}
+
+bench_fs()
+{
+	local fs_disk
+
+	bench_disk fs_disk "$2"
+	scratch_fs ext4 "$fs_disk" "$1"
+}
+
+qemu_format()
+{
+	case $1 in
+	vhd) echo vpc ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# copied SOURCE FILE: in whole, so that no block of it is still to be written.
+copied()
+{
+	dd if="$1" of="$2" bs=1M oflag=direct conv=fsync status=none 2>/dev/null ||
+		dd if="$1" of="$2" bs=1M conv=fsync status=none
+}
+
+# staged NAME: the image in $files, copied there once.
+staged()
+{
+	[ -e "$files/$1" ] || copied "$bench_images/$1" "$files/$1"
+}
+
+# A disk for images directly on it, and one for null and linear: made at
+# their first use, since memory is what they cost.
+spare_disk()
+{
+	[ -n "${spare:-}" ] || bench_disk spare $((disk_mib + 6))
+}
+
+loop_up()
+{
+	staged disk.raw &&
+		target=$(losetup -f --show --direct-io="$1" "$files/disk.raw") &&
+		undo=(losetup -d "$target")
+}
+
+nbd_up()
+{
+	modprobe nbd nbds_max=4 max_part=0
+	target=/dev/nbd0
+	qemu-nbd --fork -c "$target" -f "$1" --cache=none --aio=native \
+		--discard=unmap "$2" && undo=(nbd_gone "$target")
+}
+
+# The device goes some time after the command has come back.
+nbd_gone()
+{
+	local k
+
+	qemu-nbd -d "$1" >/dev/null
+	for ((k = 0; k < 100; k++)); do
+		[ -e "/sys/block/${1##*/}/pid" ] || return 0
+		sleep 0.05
+	done
+}
+
+vdisk_up()
+{
+	"$vdisk" attach "$bench_dm" "$@" &&
+		target=/dev/mapper/$bench_dm undo=(dm_gone "$bench_dm")
+}
+
+table_up()
+{
+	dmsetup create "$bench_dm" --table "$1" &&
+		target=/dev/mapper/$bench_dm undo=(dm_gone "$bench_dm")
+}
+
+# up CONTESTANT [IMAGE]: the image is a name in $files, or will be.
+up()
+{
+	local format=${1#nbd-} image=${2:-}
+
+	format=${format%-disk}
+	image=${image:-disk.$format}
+	undo=()
+	case $1 in
+	null) spare_disk && target=$spare ;;
+	linear)
+		spare_disk &&
+			table_up "0 $((disk_mib * 2048)) linear $spare 0"
+		;;
+	zero) table_up "0 $((disk_mib * 2048)) zero" ;;
+	raw) staged "$image" && target=$files/$image ;;
+	loop) loop_up on ;;
+	loop-buffered) loop_up off ;;
+	nbd-vhd) staged "$image" && nbd_up vpc "$files/$image" ;;
+	nbd-*) staged "$image" && nbd_up "$format" "$files/$image" ;;
+	*-disk)
+		spare_disk && copied "$bench_images/$image" "$spare" &&
+			vdisk_up "$spare"
+		;;
+	*) staged "$image" && vdisk_up "$files/$image" ;;
+	esac && udevadm settle
+}
+
+down()
+{
+	sync
+	[ ${#undo[@]} -eq 0 ] || "${undo[@]}"
+	undo=()
+	udevadm settle
+}
+
+# warm [MIB]
+warm()
+{
+	dd if="$target" of=/dev/null bs=1M count="${1:-$range_mib}" iflag=direct \
+		status=none
+}
+
+# workload NAME: its words, as fio has them, in $words.
+workload()
+{
+	case $1 in
+	read-1) words=(--rw=randread --bs=4k --iodepth=1) ;;
+	read-32) words=(--rw=randread --bs=4k --iodepth=32) ;;
+	write-1) words=(--rw=randwrite --bs=4k --iodepth=1) ;;
+	write-32) words=(--rw=randwrite --bs=4k --iodepth=32) ;;
+	seq) words=(--rw=read --bs=128k --iodepth=8) ;;
+	*) echo "# no workload $1"; return 1 ;;
+	esac
+}
+
+# bench_fio OPTION...: JSON. No map of what was hit, no time of each I/O: they
+# cost instructions, and are not what is measured.
+bench_fio()
+{
+	fio --name=bench --filename="$target" --direct=1 --ioengine=libaio \
+		--norandommap --randrepeat=1 --gtod_reduce=1 --output-format=json \
+		--size="${range_mib}M" "$@"
+}
+
+# Nanoseconds are instructions; fio counts milliseconds.
+per_io()
+{
+	jq '[.jobs[0].read, .jobs[0].write] |
+		(map(.runtime) | max) * 1e6 / (map(.total_ios) | add) | round'
+}
+
+measure()
+{
+	local json got
+
+	udevadm settle
+	json=$(bench_fio "${@:2}" 2>&1) && got=$(sed -n '/^{/,$p' <<<"$json" | per_io) ||
+		{ echo "# fio: $json"; return 1; }
+	printf -v "$1" %s "$got"
+}

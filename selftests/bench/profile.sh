@@ -1,0 +1,66 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# VM: icount memory=3G timeout=99999
+#
+# The guest's part of selftests/bench/profile: workloads by themselves for the
+# figure, then with perf for its distribution.
+. "$(dirname "$0")/../lib/kernel-test.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+need_tool
+need_cmd fio jq perf
+bench_job
+bench_fs files 1000
+
+# Twice: the first time reads perf itself from the host, and the guest's clock
+# leaps meanwhile. fio's own beginning is a twentieth of the samples.
+recorded()
+{
+	perf record -q -e cpu-clock -c "$period" -a ${graph:+-g} \
+		-o /tmp/perf.data -- true >/tmp/perf.out 2>&1 || return
+	bench_fio "${words[@]}" --time_based --runtime=1s >/tmp/fio.json &
+	sleep 0.4
+	perf record -q -e cpu-clock -c "$period" -a ${graph:+-g} \
+		-o /tmp/perf.data -- sleep 0.4 >/tmp/perf.out 2>&1 || return
+	wait "$!"
+}
+
+# Without the processor's waiting, whose length is the host's affair.
+flat()
+{
+	perf report -i /tmp/perf.data --stdio --no-children -F sample,dso,sym \
+		-g none 2>/dev/null | grep -Ev '^ *#|^$|safe_halt|default_idle' |
+		awk -v per="$1" '
+		{ n[NR] = $1; sum += $1; sub(/^ *[0-9]+ */, ""); text[NR] = $0 }
+		END {
+			for (i = 1; i <= NR; i++)
+				printf "%8.0f %5.1f%%  %s\n", per * n[i] / sum,
+					100 * n[i] / sum, text[i]
+		}' | head -n "$lines"
+}
+
+graphed()
+{
+	perf report -i /tmp/perf.data --stdio --no-children -F overhead,dso,sym \
+		-g caller,0.5,callee --percent-limit 1 2>/dev/null | head -n 400
+}
+
+for pair in $pairs; do
+	contestant=${pair%%:*}
+	if ! { up "$contestant" "$image" && workload "${pair##*:}" && warm &&
+		measure instructions "${words[@]}" --time_based --runtime="$window" &&
+		recorded; }; then
+		fail "$pair" "$(cat /tmp/perf.out)"
+		down
+		continue
+	fi
+	pass "$pair"
+	{
+		echo
+		echo "$pair: $instructions instructions per I/O"
+		if [ -n "$graph" ]; then graphed; else flat "$instructions"; fi
+	} | sed 's/^/# perf /'
+	down
+done
+ktap_end
