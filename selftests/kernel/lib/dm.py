@@ -20,10 +20,10 @@ SPEC = struct.Struct("<QQiI16s")
 CREATE, REMOVE, SUSPEND, LOAD = 3, 4, 6, 9
 
 
-def ioctl(control, command, name, payload=b"", targets=0):
+def ioctl(control, command, name, payload=b"", targets=0, flags=0):
     length = HEAD.size + len(payload)
-    buf = bytearray(HEAD.pack(4, 0, 0, length, HEAD.size, targets, 0, 0, 0, 0,
-                              0, name.encode(), b"") + payload)
+    buf = bytearray(HEAD.pack(4, 0, 0, length, HEAD.size, targets, 0, flags, 0,
+                              0, 0, name.encode(), b"") + payload)
     fcntl.ioctl(control, 3 << 30 | HEAD.size << 16 | 0xfd << 8 | command, buf)
     return HEAD.unpack(buf[:HEAD.size])[10]
 
@@ -79,4 +79,5 @@ def main():
             before = cycle(control, name, int(sectors), line, k, before)
 
 
-main()
+if __name__ == "__main__":
+    main()
