@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# install-deps.sh [KERNEL]: install the Debian packages that building and
-# testing need and that are missing. Says and does nothing if all are there.
+# install-deps.sh [KERNEL [PACKAGE...]]: install the Debian packages that building
+# and testing need and that are missing. Says and does nothing if all are there.
 # KERNEL is a series (6.1, 6.12) or a release: image and headers of its newest
 # version are installed unless some version of it is there already.
 set -euo pipefail
@@ -69,7 +69,7 @@ main()
 		echo "install-deps: not a Debian system, nothing installed" >&2
 		return 0
 	}
-	mapfile -t missing < <(missing_packages "${packages[@]}")
+	mapfile -t missing < <(missing_packages "${packages[@]}" "${@:2}")
 	if [ -n "$kernel" ] && [ -n "$(kernel_newest "$kernel")" ]; then
 		kernel=
 	fi
