@@ -5,69 +5,9 @@
 #include <stdlib.h>
 
 #include "dmctl.h"
+#include "line.h"
 #include "out.h"
 #include "verbs.h"
-
-struct line {
-	const char *mode, *format, *path;	/* "" where there is none */
-	unsigned int layers;
-};
-
-/* The next word of a table line, its backslashes taken off; NULL at the end. */
-static char *word(char **rest)
-{
-	char *from = *rest, *to, *start;
-
-	while (*from == ' ')
-		from++;
-	if (!*from)
-		return NULL;
-	for (start = to = from; *from && *from != ' '; from++) {
-		if (*from == '\\' && from[1])
-			from++;
-		*to++ = *from;
-	}
-	*rest = *from ? from + 1 : from;
-	*to = 0;
-	return start;
-}
-
-static unsigned int number(char **rest)
-{
-	char *w = word(rest);
-
-	return w ? (unsigned int)strtoul(w, NULL, 10) : 0;
-}
-
-/* Cuts @params up. Of the top layer the first extent with a file counts. */
-static void read_line(char *params, struct line *line)
-{
-	unsigned int layer, extents, args, i;
-	const char *format, *path;
-
-	*line = (struct line){ .mode = "", .format = "", .path = "" };
-	line->mode = word(&params);
-	if (!line->mode)
-		line->mode = "";
-	line->layers = number(&params);
-	for (layer = 0; layer < line->layers; layer++) {
-		extents = number(&params);
-		line->path = line->format = "";
-		while (extents--) {
-			if (!word(&params))	/* sectors */
-				return;
-			format = word(&params);
-			args = number(&params);
-			path = args ? word(&params) : "";
-			for (i = 1; i < args; i++)
-				word(&params);
-			if (!*line->path && format && path) {
-				line->format = format;
-				line->path = path;
-			}
-		}
-	}
-}
 
 static int by_name(const void *a, const void *b)
 {
@@ -76,8 +16,26 @@ static int by_name(const void *a, const void *b)
 	return strcmp(p->name, q->name);
 }
 
+/* What the device is made of; "" where there is nothing. */
+struct made {
+	const char *mode, *format, *path;
+	unsigned int layers;
+};
+
+static struct made made_of(const struct line *line)
+{
+	const struct line_extent *image = line_image(line);
+
+	return (struct made){
+		.mode = line->write ? "rw" : "ro",
+		.format = image ? image->format : "",
+		.path = image ? image->path : "",
+		.layers = line->nr,
+	};
+}
+
 static struct json_object *line_json(const struct dmctl_device *dev,
-				     const struct line *line)
+				     const struct made *line)
 {
 	struct json_object *obj = json_object_new_object();
 
@@ -97,6 +55,7 @@ int cmd_list(const struct verb_options *opt)
 	struct json_object *all = json_object_new_array();
 	struct dmctl_device *devs;
 	struct line line;
+	struct made made;
 	unsigned int nr, i;
 	int r;
 
@@ -108,14 +67,16 @@ int cmd_list(const struct verb_options *opt)
 	}
 	qsort(devs, nr, sizeof(*devs), by_name);
 	for (i = 0; i < nr; i++) {
-		read_line(devs[i].params, &line);
+		line_parse(&line, devs[i].params);
+		made = made_of(&line);
 		if (opt->json)
-			json_object_array_add(all, line_json(&devs[i], &line));
+			json_object_array_add(all, line_json(&devs[i], &made));
 		else
 			printf("%-16s %-10s %s %10s  %s\n", devs[i].name,
-			       line.format, line.mode,
+			       made.format, made.mode,
 			       out_size(devs[i].size_sec * VDISK_SECTOR),
-			       out_name(line.path));
+			       out_name(made.path));
+		line_free(&line);
 		free(devs[i].params);
 	}
 	free(devs);
