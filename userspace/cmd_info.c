@@ -111,8 +111,15 @@ static void desc_text(const struct chain_layer *layer)
 		       out_name(layer->part[i].path) : "");
 }
 
-static void info_json(const struct chain *chain,
-		      const struct chain_layer *layer)
+/* What a user calls the layer: the top one is what he said himself. */
+static const char *layer_name(const struct chain *chain,
+			      const struct chain_layer *layer)
+{
+	return layer == &chain->layer[0] ? chain->image : layer->path;
+}
+
+static struct json_object *info_json(const struct chain *chain,
+				     const struct chain_layer *layer)
 {
 	const struct vdisk_geom *geom = &layer->part[0].image->geom;
 	struct json_object *obj = json_object_new_object();
@@ -120,7 +127,7 @@ static void info_json(const struct chain *chain,
 	struct vdisk_fact fact;
 	u32 i;
 
-	out_json_text(obj, "filename", chain->image);
+	out_json_text(obj, "filename", layer_name(chain, layer));
 	out_json_text(obj, "format", layer->format);
 	out_json_num(obj, "virtual-size", layer->size_sec * VDISK_SECTOR);
 	out_json_num(obj, "actual-size", actual_size(layer));
@@ -132,6 +139,8 @@ static void info_json(const struct chain *chain,
 		out_json_text(obj, "read-only-reason", geom->why_ro);
 	if (layer->parent)
 		out_json_text(obj, "backing-filename", layer->parent);
+	if (layer + 1 < chain->layer + chain->nr)
+		out_json_text(obj, "full-backing-filename", layer[1].path);
 	if (layer->desc || next_fact(layer, 0, &fact)) {
 		data = json_object_new_object();
 		if (layer->desc)
@@ -143,7 +152,7 @@ static void info_json(const struct chain *chain,
 		json_object_object_add(specific, "data", data);
 		json_object_object_add(obj, "format-specific", specific);
 	}
-	out_json(obj);
+	return obj;
 }
 
 static void info_text(const struct chain *chain,
@@ -154,7 +163,7 @@ static void info_text(const struct chain *chain,
 	struct vdisk_fact fact;
 	u32 i;
 
-	printf("image: %s\n", out_name(chain->image));
+	printf("image: %s\n", out_name(layer_name(chain, layer)));
 	printf("file format: %s\n", layer->format);
 	printf("virtual size: %s (%llu bytes)\n", out_size(bytes),
 	       (unsigned long long)bytes);
@@ -177,17 +186,33 @@ static void info_text(const struct chain *chain,
 		fact_text(&fact);
 }
 
+static void chain_json(const struct chain *chain)
+{
+	struct json_object *list = json_object_new_array();
+	unsigned int i;
+
+	for (i = 0; i < chain->nr; i++)
+		json_object_array_add(list, info_json(chain, &chain->layer[i]));
+	out_json(list);
+}
+
 int cmd_info(const struct verb_options *opt)
 {
+	/* An image whose parent is lost can still be asked. */
+	unsigned int flags = opt->backing_chain ? 0 : CHAIN_ALONE, i;
 	struct chain chain;
 
-	/* An image whose parent is lost can still be asked. */
-	if (!chain_open(&chain, opt->args[0], opt, CHAIN_ALONE))
+	if (!chain_open(&chain, opt->args[0], opt, flags))
 		return VERB_FAILED;
-	if (opt->json)
-		info_json(&chain, &chain.layer[0]);
-	else
-		info_text(&chain, &chain.layer[0]);
+	if (opt->json && opt->backing_chain)
+		chain_json(&chain);
+	else if (opt->json)
+		out_json(info_json(&chain, &chain.layer[0]));
+	for (i = 0; !opt->json && i < chain.nr; i++) {
+		if (i)
+			printf("\n");
+		info_text(&chain, &chain.layer[i]);
+	}
 	chain_close(&chain);
 	return VERB_OK;
 }

@@ -15,6 +15,7 @@
 
 enum {
 	OPT_ALLOW = 'a',
+	OPT_CHAIN = 'C',
 	OPT_PARENT = 'b',
 	OPT_PARENT_FORMAT = 'F',
 	OPT_FORCE = 'x',
@@ -42,7 +43,7 @@ struct verb {
 static const struct verb verbs[] = {
 	{ "probe", cmd_probe, 1, 1, "", "IMAGE",
 	  "print the format of an image, or fail", NULL },
-	{ "info", cmd_info, 1, 1, "jfoa", "IMAGE",
+	{ "info", cmd_info, 1, 1, "jfoaC", "IMAGE",
 	  "tell what the headers say", NULL },
 	{ "map", cmd_map, 1, 1, "jfoa", "IMAGE",
 	  "list what lies where, as qemu-img map does", NULL },
@@ -76,6 +77,7 @@ static const struct {
 } flag_help[] = {
 	{ OPT_JSON, "--json", "print JSON" },
 	{ OPT_READ_ONLY, "-r, --read-only", "allow no writes" },
+	{ OPT_CHAIN, "--backing-chain", "the same of all its parents" },
 	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
 	{ OPT_OUTPUT, "-O, --output-format FORMAT", "of the copy; default: raw" },
 	{ OPT_OPTION, "-o KEY=VALUE,...",
@@ -94,6 +96,7 @@ static const struct {
 
 static const struct option long_options[] = {
 	{ "allow-path", required_argument, NULL, OPT_ALLOW },
+	{ "backing-chain", no_argument, NULL, OPT_CHAIN },
 	{ "backing", required_argument, NULL, OPT_PARENT },
 	{ "backing-format", required_argument, NULL, OPT_PARENT_FORMAT },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -275,6 +278,9 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 		break;
 	case OPT_SHARE:
 		opt->force_share = true;
+		break;
+	case OPT_CHAIN:
+		opt->backing_chain = true;
 		break;
 	case OPT_FORCE:
 		opt->force = true;

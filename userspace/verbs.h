@@ -23,6 +23,7 @@ struct verb_options {
 	unsigned int commit_ms;
 	bool commit_given;
 	bool buffered;
+	bool backing_chain;
 	const char **allow;		/* --allow-path */
 	unsigned int nr_allow;
 	char **make;			/* -o of a new image: KEY=VALUE each */
