@@ -47,6 +47,10 @@ static const struct verb verbs[] = {
 	  "tell what the headers say", NULL },
 	{ "map", cmd_map, 1, 1, "jfoa", "IMAGE",
 	  "list what lies where, as qemu-img map does", NULL },
+	{ "why", cmd_why, 2, 2, "jfoa", "IMAGE|NAME SECTOR",
+	  "show which table entries say what a sector is",
+	  "NAME is an attached device. A file of the same name is meant first:\n"
+	  "/dev/mapper/NAME is always the device.\n" },
 	{ "check", cmd_check, 1, 1, "jfoU", "IMAGE",
 	  "look for overlapping, misplaced and lost units",
 	  "Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },
@@ -80,9 +84,9 @@ static const struct {
 	{ OPT_CHAIN, "--backing-chain", "the same of all its parents" },
 	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
 	{ OPT_OUTPUT, "-O, --output-format FORMAT", "of the copy; default: raw" },
-	{ OPT_OPTION, "-o KEY=VALUE,...",
+	{ OPT_OPTION, "-o, --options KEY=VALUE,...",
 	  "size=auto|chs|current (VHD), commit=MS, buffered" },
-	{ OPT_MAKE, "-o KEY=VALUE,...", "options of the new image" },
+	{ OPT_MAKE, "-o, --options KEY=VALUE,...", "options of the new image" },
 	{ OPT_PARENT, "-b, --backing FILE",
 	  "the parent, as the image will name it" },
 	{ OPT_PARENT_FORMAT, "-F, --backing-format FORMAT", "of the parent" },
@@ -134,7 +138,7 @@ static int show_help(void)
 
 	printf("Usage: vdisk VERB [OPTION]... [ARGUMENT]...\n\n");
 	for (v = verbs; v->name; v++)
-		printf("  %-8s%-17s%s\n", v->name, v->args, v->help);
+		printf("  %-9s%-19s%s\n", v->name, v->args, v->help);
 	printf("\nvdisk VERB --help tells the options of a verb.\n");
 	show_formats();
 	return out_flush() ? VERB_OK : VERB_FAILED;

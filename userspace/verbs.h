@@ -47,5 +47,6 @@ int cmd_map(const struct verb_options *opt);
 int cmd_probe(const struct verb_options *opt);
 int cmd_resize(const struct verb_options *opt);
 int cmd_table(const struct verb_options *opt);
+int cmd_why(const struct verb_options *opt);
 
 #endif /* _VDISK_VERBS_H */
