@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* vdisk attach: open, lock, hand the open files to the kernel. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "chain.h"
 #include "dmctl.h"
+#include "holders.h"
 #include "out.h"
 
 /*
@@ -54,17 +58,60 @@ static bool attach(const struct chain *chain, const char *name,
 		   const struct verb_options *opt)
 {
 	char *table = chain_table(chain, opt, true), *uuid;
+	struct dmctl_new dev = {
+		.name = name, .size_sec = chain->disk->size_sec,
+		.params = table, .read_only = opt->read_only,
+		.no_partitions = opt->no_partitions,
+	};
 	char reason[256];
 	int r;
 
 	if (!table)
 		return false;
-	uuid = uuid_of(chain, name);
-	r = dmctl_create(name, uuid, chain->disk->size_sec, table,
-			 opt->read_only, reason, sizeof(reason));
+	dev.uuid = uuid = uuid_of(chain, name);
+	r = dmctl_create(&dev, reason, sizeof(reason));
 	free(uuid);
 	free(table);
 	return r ? say_refused(name, r, reason) : true;
+}
+
+/* What is not ours to do twice: kpartx knows all kinds of partition tables. */
+static int run_kpartx(const char *path, bool read_only)
+{
+	const char *argv[] = {
+		/* Without udev nobody would answer who waits. */
+		"kpartx", "-a", dmctl_has_udev() ? "-s" : "-n", path,
+		read_only ? "-r" : NULL, NULL,
+	};
+	int status = -1, null;
+	pid_t pid = fork();
+
+	if (!pid) {
+		null = open("/dev/null", O_RDWR);
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		execvp(argv[0], (char **)argv);
+		_exit(127);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool add_partitions(const char *name, bool read_only)
+{
+	char *path = out_text("/dev/mapper/%s", name);
+	int r = run_kpartx(path, read_only);
+
+	free(path);
+	if (!r)
+		return true;
+	if (r == 127)
+		out_error(name, "Partitions: kpartx is not installed");
+	else
+		out_error(name, "Partitions: kpartx failed: %d", r);
+	return false;
 }
 
 int cmd_attach(const struct verb_options *opt)
@@ -75,6 +122,10 @@ int cmd_attach(const struct verb_options *opt)
 	bool good;
 	int r;
 
+	if (opt->partitions && opt->no_partitions) {
+		out_error(name, "Partitions are wanted and not wanted");
+		return VERB_USAGE;
+	}
 	r = dmctl_ready();
 	if (r == -ENOTTY)
 		out_error(name, "The kernel has no target %s "
@@ -87,6 +138,11 @@ int cmd_attach(const struct verb_options *opt)
 	       attach(&chain, name, opt);
 	/* The kernel has taken the open files, and the locks with them. */
 	chain_close(&chain);
+	if (good && opt->partitions) {
+		good = add_partitions(name, opt->read_only);
+		if (!good)
+			holders_remove(name, false);
+	}
 	if (good)
 		printf("/dev/mapper/%s\n", name);
 	return good ? VERB_OK : VERB_FAILED;

@@ -40,6 +40,7 @@ static struct json_object *line_json(const struct dmctl_device *dev,
 	struct json_object *obj = json_object_new_object();
 
 	out_json_text(obj, "name", dev->name);
+	out_json_text(obj, "uuid", dev->uuid);
 	out_json_text(obj, "format", line->format);
 	out_json_text(obj, "mode", line->mode);
 	out_json_num(obj, "virtual-size", dev->size_sec * VDISK_SECTOR);
@@ -47,6 +48,7 @@ static struct json_object *line_json(const struct dmctl_device *dev,
 	out_json_num(obj, "layers", line->layers);
 	out_json_num(obj, "open-count", (u64)dev->open_count);
 	out_json_bool(obj, "suspended", dev->suspended);
+	out_json_bool(obj, "deferred-remove", dev->deferred);
 	return obj;
 }
 

@@ -17,6 +17,11 @@ static void say_nothing(int level, const char *file, int line, int dm_errno,
 {
 }
 
+bool dmctl_has_udev(void)
+{
+	return !access("/run/udev/control", F_OK);
+}
+
 static struct dm_task *new_task(int type, const char *name)
 {
 	static bool ready;
@@ -24,7 +29,7 @@ static struct dm_task *new_task(int type, const char *name)
 
 	if (!ready) {
 		dm_log_with_errno_init(say_nothing);
-		if (access("/run/udev/control", F_OK))
+		if (!dmctl_has_udev())
 			dm_udev_set_sync_support(0);
 		ready = true;
 	}
@@ -53,14 +58,14 @@ static int run(struct dm_task *task)
 }
 
 /* For what makes udev work: wait until it has. */
-static int run_and_settle(struct dm_task *task)
+static int run_and_settle(struct dm_task *task, u16 flags)
 {
 	u32 cookie = 0;
 	int r;
 
 	if (!task)
 		return run(task);
-	if (!dm_task_set_cookie(task, &cookie, 0))
+	if (!dm_task_set_cookie(task, &cookie, flags))
 		return -EIO;
 	r = run(task);
 	dm_udev_wait(cookie);
@@ -179,44 +184,42 @@ static int load(const char *name, u64 size_sec, const char *params,
 	return r;
 }
 
-int dmctl_create(const char *name, const char *uuid, u64 size_sec,
-		 const char *params, bool read_only, char *reason,
-		 size_t reason_len)
+int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len)
 {
-	struct dm_task *task = new_task(DM_DEVICE_CREATE, name);
+	struct dm_task *task = new_task(DM_DEVICE_CREATE, dev->name);
 	struct dm_info info = { 0 };
 	int log = open_log(), r;
 
 	*reason = 0;
-	r = task && dm_task_set_uuid(task, uuid) ? run(task) : -EINVAL;
+	r = task && dm_task_set_uuid(task, dev->uuid) ? run(task) : -EINVAL;
 	if (!r)
 		dm_task_get_info(task, &info);
 	drop(task);
 	if (!r) {
-		r = load(name, size_sec, params, read_only);
+		r = load(dev->name, dev->size_sec, dev->params, dev->read_only);
 		if (!r) {
-			task = new_task(DM_DEVICE_RESUME, name);
-			r = run_and_settle(task);
+			task = new_task(DM_DEVICE_RESUME, dev->name);
+			r = run_and_settle(task, dev->no_partitions ?
+					   DM_SUBSYSTEM_UDEV_FLAG0 : 0);
 			drop(task);
 		}
 		if (r && log >= 0)
 			read_reason(log, &info, reason, reason_len);
 		if (r)
-			dmctl_remove(name);
+			dmctl_remove(dev->name, false);
 	}
 	if (log >= 0)
 		close(log);
 	return r;
 }
 
-int dmctl_remove(const char *name)
+int dmctl_remove(const char *name, bool deferred)
 {
 	struct dm_task *task = new_task(DM_DEVICE_REMOVE, name);
 	int r = -EINVAL;
 
-	/* udev's blkid may have it open for a moment. */
-	if (task && dm_task_retry_remove(task))
-		r = run_and_settle(task);
+	if (task && (!deferred || dm_task_deferred_remove(task)))
+		r = run_and_settle(task, 0);
 	drop(task);
 	return r;
 }
@@ -238,6 +241,7 @@ int dmctl_get(const char *name, struct dmctl_device *dev)
 	struct dm_task *task = new_task(DM_DEVICE_TABLE, name);
 	struct dm_info info = { 0 };
 	char *type = NULL, *params = NULL;
+	const char *uuid;
 	u64 start, len = 0;
 	int r = run(task);
 
@@ -250,12 +254,50 @@ int dmctl_get(const char *name, struct dmctl_device *dev)
 		dev->minor = info.minor;
 		dev->read_only = info.read_only;
 		dev->suspended = info.suspended;
+		dev->deferred = info.deferred_remove;
 		dev->open_count = info.open_count;
+		uuid = dm_task_get_uuid(task);
+		snprintf(dev->uuid, sizeof(dev->uuid), "%s", uuid ? uuid : "");
 		dm_get_next_target(task, NULL, &start, &len, &type, &params);
 		dev->size_sec = len;
 		if (type && !strcmp(type, DMCTL_TARGET))
 			dev->params = out_text("%s", params);
 	}
+	drop(task);
+	return r;
+}
+
+int dmctl_get_ours(const char *name, struct dmctl_device *dev)
+{
+	int r = dmctl_get(name, dev);
+
+	if (r) {
+		out_error(name, "%s", r == -ENXIO ? "No such device" :
+			  strerror(-r));
+	} else if (!dev->params) {
+		out_error(name, "Not a device of the target %s", DMCTL_TARGET);
+		r = -ENOTTY;
+	}
+	return r;
+}
+
+int dmctl_status(const char *name, char **text)
+{
+	struct dm_task *task = new_task(DM_DEVICE_STATUS, name);
+	char *type = NULL, *status = NULL;
+	u64 start, len;
+	int r;
+
+	/* Asking is no reason to commit. */
+	if (task)
+		dm_task_no_flush(task);
+	r = run(task);
+	if (!r)
+		dm_get_next_target(task, NULL, &start, &len, &type, &status);
+	if (!r && (!type || strcmp(type, DMCTL_TARGET)))
+		r = -ENOTTY;
+	if (!r)
+		*text = out_text("%s", status ? status : "");
 	drop(task);
 	return r;
 }

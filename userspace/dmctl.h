@@ -15,10 +15,12 @@
 
 struct dmctl_device {
 	char name[DMCTL_NAME_MAX];
+	char uuid[DMCTL_UUID_MAX];
 	u32 major, minor;
 	u64 size_sec;
 	bool read_only;
 	bool suspended;
+	bool deferred;		/* will be removed when it is closed */
 	int open_count;
 	char *params;		/* what the vdisk target was loaded with; NULL
 				 * if the device is none of ours
@@ -28,22 +30,40 @@ struct dmctl_device {
 /* Is the target registered? Tries to load the module. */
 int dmctl_ready(void);
 
-/*
- * Create the device with one vdisk target of @size_sec sectors. When the kernel
- * refuses the table and its log can be read, @reason says why, else it is "".
- */
-int dmctl_create(const char *name, const char *uuid, u64 size_sec,
-		 const char *params, bool read_only, char *reason,
-		 size_t reason_len);
+struct dmctl_new {
+	const char *name, *uuid;
+	u64 size_sec;
+	const char *params;
+	bool read_only;
+	bool no_partitions;	/* udev's rule for partitions passes it by */
+};
 
-/* Remove the device; -EBUSY while it is in use. */
-int dmctl_remove(const char *name);
+/*
+ * Create the device with one vdisk target. When the kernel refuses the table
+ * and its log can be read, @reason says why, else it is "".
+ */
+int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len);
+
+/*
+ * Remove the device; -EBUSY while it is in use. @deferred: then it goes when it
+ * is closed.
+ */
+int dmctl_remove(const char *name, bool deferred);
 
 /* Does a device of this uuid exist? */
 bool dmctl_uuid_taken(const char *uuid);
 
 /* -ENXIO if there is no such device. Free @dev->params. */
 int dmctl_get(const char *name, struct dmctl_device *dev);
+
+/* The same of a device with a vdisk target; says what is wrong itself. */
+int dmctl_get_ours(const char *name, struct dmctl_device *dev);
+
+/* The status line of the vdisk target, to free; -ENOTTY if it has none. */
+int dmctl_status(const char *name, char **text);
+
+/* Is there a udev that makes nodes and waits to be waited for? */
+bool dmctl_has_udev(void);
 
 /* All devices with a vdisk target; an array to free, with each params. */
 int dmctl_list(struct dmctl_device **devs, unsigned int *nr);

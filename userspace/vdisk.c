@@ -16,6 +16,9 @@
 enum {
 	OPT_ALLOW = 'a',
 	OPT_CHAIN = 'C',
+	OPT_DEFERRED = 'D',
+	OPT_NO_PARTS = 'N',
+	OPT_PARTS = 'P',
 	OPT_PARENT = 'b',
 	OPT_PARENT_FORMAT = 'F',
 	OPT_FORCE = 'x',
@@ -56,10 +59,10 @@ static const struct verb verbs[] = {
 	  "Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },
 	{ "table", cmd_table, 1, 1, "rfoaU", "IMAGE",
 	  "print the device-mapper table line, for dmsetup create", NULL },
-	{ "attach", cmd_attach, 2, 2, "rfoaU", "NAME IMAGE",
+	{ "attach", cmd_attach, 2, 2, "rfoaUPN", "NAME IMAGE",
 	  "make the image the block device /dev/mapper/NAME", NULL },
-	{ "detach", cmd_detach, 1, 1, "", "NAME",
-	  "remove the device", NULL },
+	{ "detach", cmd_detach, 1, 1, "D", "NAME",
+	  "remove the device, and those of its partitions", NULL },
 	{ "list", cmd_list, 0, 0, "j", "",
 	  "list attached images", NULL },
 	{ "create", cmd_create, 1, 2, "fmbFaUx", "IMAGE [SIZE]",
@@ -81,6 +84,10 @@ static const struct {
 } flag_help[] = {
 	{ OPT_JSON, "--json", "print JSON" },
 	{ OPT_READ_ONLY, "-r, --read-only", "allow no writes" },
+	{ OPT_PARTS, "-P, --partitions",
+	  "make devices of its partitions, too (by kpartx)" },
+	{ OPT_NO_PARTS, "--no-partitions", "not even if udev's rules would" },
+	{ OPT_DEFERRED, "--deferred", "if it is in use, remove it after that" },
 	{ OPT_CHAIN, "--backing-chain", "the same of all its parents" },
 	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
 	{ OPT_OUTPUT, "-O, --output-format FORMAT", "of the copy; default: raw" },
@@ -101,6 +108,7 @@ static const struct {
 static const struct option long_options[] = {
 	{ "allow-path", required_argument, NULL, OPT_ALLOW },
 	{ "backing-chain", no_argument, NULL, OPT_CHAIN },
+	{ "deferred", no_argument, NULL, OPT_DEFERRED },
 	{ "backing", required_argument, NULL, OPT_PARENT },
 	{ "backing-format", required_argument, NULL, OPT_PARENT_FORMAT },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -108,8 +116,10 @@ static const struct option long_options[] = {
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "json", no_argument, NULL, OPT_JSON },
+	{ "no-partitions", no_argument, NULL, OPT_NO_PARTS },
 	{ "options", required_argument, NULL, OPT_OPTION },
 	{ "output-format", required_argument, NULL, OPT_OUTPUT },
+	{ "partitions", no_argument, NULL, OPT_PARTS },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "shrink", no_argument, NULL, OPT_SHRINK },
 	{ NULL },
@@ -286,6 +296,15 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 	case OPT_CHAIN:
 		opt->backing_chain = true;
 		break;
+	case OPT_DEFERRED:
+		opt->deferred = true;
+		break;
+	case OPT_PARTS:
+		opt->partitions = true;
+		break;
+	case OPT_NO_PARTS:
+		opt->no_partitions = true;
+		break;
 	case OPT_FORCE:
 		opt->force = true;
 		break;
@@ -331,7 +350,7 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	struct verb_options opt = { 0 };
 	int c, r;
 
-	while ((c = getopt_long(nr, argv, "b:f:F:hjo:O:rU", long_options,
+	while ((c = getopt_long(nr, argv, "b:f:F:hjo:O:PrU", long_options,
 				NULL)) != -1) {
 		r = set_flag(&opt, v, c);
 		if (r > 0)

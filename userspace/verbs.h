@@ -24,6 +24,9 @@ struct verb_options {
 	bool commit_given;
 	bool buffered;
 	bool backing_chain;
+	bool deferred;
+	bool partitions;
+	bool no_partitions;
 	const char **allow;		/* --allow-path */
 	unsigned int nr_allow;
 	char **make;			/* -o of a new image: KEY=VALUE each */
