@@ -9,6 +9,7 @@ enum verb_exit {
 	VERB_OK = 0,
 	VERB_FAILED = 1,
 	VERB_USAGE = 2,
+	VERB_SICK = 3,		/* status: the device has given up writing */
 };
 
 struct verb_options {
@@ -48,6 +49,7 @@ int cmd_info(const struct verb_options *opt);
 int cmd_list(const struct verb_options *opt);
 int cmd_map(const struct verb_options *opt);
 int cmd_probe(const struct verb_options *opt);
+int cmd_status(const struct verb_options *opt);
 int cmd_resize(const struct verb_options *opt);
 int cmd_table(const struct verb_options *opt);
 int cmd_why(const struct verb_options *opt);
