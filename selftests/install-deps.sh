@@ -20,7 +20,7 @@ packages=(
 	# the virtual machine
 	qemu-system-x86 busybox-static cpio xz-utils zstd procps
 	# what the tests use, on the host and in the guest
-	qemu-utils dmsetup udev util-linux iproute2 kpartx fdisk fio jq python3
+	qemu-utils dmsetup udev groff-base util-linux iproute2 kpartx fdisk fio jq python3
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
 	# the picture of make bench
 	gnuplot-nox
