@@ -23,6 +23,7 @@ SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= /lib/systemd/system
+UDEVDIR ?= /lib/udev/rules.d
 
 ifneq ($(V),1)
 Q := @
@@ -73,18 +74,25 @@ bench: all
 	$(Q)$(call program,selftests/bench/run)
 program = [ -x $1 ] || { echo "$1: not in this tree"; exit 1; }; $1
 
+# A distribution's headers want modules signed, and keep the key to themselves.
+# Into a DESTDIR no list of modules is made: whoever unpacks it runs depmod.
 install: modules tools
-	$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) \
+		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
+		DEPMOD=true modules_install
+	$(Q)[ -n "$(DESTDIR)" ] || depmod -a $$(cat $(KDIR)/include/config/kernel.release)
 	$(Q)install -D -m 755 userspace/vdisk $(DESTDIR)$(SBINDIR)/vdisk
 	$(Q)$(call install_if,userspace/man/vdisk.8,$(MANDIR)/man8/vdisk.8)
 	$(Q)$(call install_if,userspace/completion/vdisk.bash,$(COMPLETIONDIR)/vdisk)
+	$(Q)$(call install_if,userspace/udev/66-vdisk.rules,$(UDEVDIR)/66-vdisk.rules)
 	$(Q)$(call install_if,userspace/systemd/vdisk@.service,$(UNITDIR)/vdisk@.service)
 install_if = [ ! -e $1 ] || install -D -m 644 $1 $(DESTDIR)$2
 
 uninstall:
 	$(Q)rm -f $(DESTDIR)/lib/modules/*/*/dm-vdisk.ko*
 	$(Q)rm -f $(DESTDIR)$(SBINDIR)/vdisk $(DESTDIR)$(MANDIR)/man8/vdisk.8
-	$(Q)rm -f $(DESTDIR)$(COMPLETIONDIR)/vdisk $(DESTDIR)$(UNITDIR)/vdisk@.service
+	$(Q)rm -f $(DESTDIR)$(COMPLETIONDIR)/vdisk $(DESTDIR)$(UDEVDIR)/66-vdisk.rules
+	$(Q)rm -f $(DESTDIR)$(UNITDIR)/vdisk@.service
 	$(Q)[ -n "$(DESTDIR)" ] || depmod -a
 
 # By hand: the kernel build's own clean wants the headers to be there.

@@ -1,0 +1,57 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make install puts what was built where it belongs, under DESTDIR and PREFIX;
+# make uninstall takes all of it away again, and nothing else.
+. "$(dirname "$0")/lib.sh"
+
+top=$(cd "$here/../.." && pwd)
+[ -e "$top/dm-vdisk.ko" ] || skip_all "no module, run make modules"
+need_cmd make
+release=$(modinfo -F vermagic "$top/dm-vdisk.ko" | cut -d ' ' -f 1)
+
+# Not built again here: another ring may be using it.
+as_built()
+{
+	# What the make above this test was told is not for this one.
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make -s -C "$top" -o modules -o tools -o deps \
+		NODEPS=1 "KERNEL=$release" "$@"
+}
+
+# Files, with their modes.
+installed()
+{
+	find "$1" -type f -printf '%m %P\n' | sort -k 2
+}
+
+wanted()
+{
+	sort -k 2 <<-END
+	644 lib/modules/$release/$module
+	644 lib/udev/rules.d/66-vdisk.rules
+	755 $1/sbin/vdisk
+	644 $1/share/bash-completion/completions/vdisk
+	644 $1/share/man/man8/vdisk.8
+	END
+}
+
+umask 022
+# Kernels differ in what they call the directory.
+t "make install" as_built install "DESTDIR=$tmp/a"
+module=$(cd "$tmp/a/lib/modules/$release" && echo */dm-vdisk.ko*)
+eq "what is there" "$(installed "$tmp/a")" "$(wanted usr/local)"
+t "the tool works" "$tmp/a/usr/local/sbin/vdisk" --version
+eq "the module is the one that was built" \
+	"$(modinfo -F srcversion "$tmp/a/lib/modules/$release/$module")" \
+	"$(modinfo -F srcversion "$top/dm-vdisk.ko")"
+mkdir -p "$tmp/a/usr/local/sbin" && : >"$tmp/a/usr/local/sbin/other"
+t "make install once more" as_built install "DESTDIR=$tmp/a"
+t "make uninstall" as_built uninstall "DESTDIR=$tmp/a"
+eq "only the other file is left" "$(find "$tmp/a" ! -type d -printf '%P\n')" "usr/local/sbin/other"
+t "make install PREFIX=/usr" as_built install "DESTDIR=$tmp/b" PREFIX=/usr
+eq "what is there with PREFIX=/usr" "$(installed "$tmp/b")" "$(wanted usr)"
+t "make uninstall PREFIX=/usr" as_built uninstall "DESTDIR=$tmp/b" PREFIX=/usr
+eq "nothing is left" "$(find "$tmp/b" ! -type d)" ""
+t "make uninstall of nothing" as_built uninstall "DESTDIR=$tmp/b" PREFIX=/usr
+
+ktap_end
