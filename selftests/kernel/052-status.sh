@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=512M timeout=120
+# VM: disk=512M timeout=300
 #
 # status and why of an attached device; who uses it is told, whoever it is; the
 # devices of its partitions come and go with it.

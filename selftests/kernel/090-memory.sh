@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G timeout=60
+# VM: disk=2G timeout=300
 #
 # Tables larger than the memory that they may have, and memory that is taken
 # away while they are used: what is read stays right.
