@@ -359,7 +359,9 @@ struct vdisk_format {
 	/*
 	 * Step. Enumerates what the image owns. *@cursor is 0 at first and opaque
 	 * after; every call gives one range, in no order. A bad entry is -EUCLEAN,
-	 * with *@cursor moved past it: the walk may go on. Required.
+	 * with *@cursor moved past it: the walk may go on. *@range then says whose
+	 * it is: UNIT or TABLE, @sector the first it speaks of, @off what it says,
+	 * @len 0; META if it is no entry. Required.
 	 */
 	int (*walk)(const struct vdisk_geom *geom, struct vdisk_step *step,
 		    u64 *cursor, struct vdisk_range *range);

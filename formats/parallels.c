@@ -147,7 +147,7 @@ static int check_features(struct vdisk_step *step, struct vdisk_geom *geom)
 	if (r)
 		return r;
 	if (le64_of(ext.magic) != PARALLELS_EXT_MAGIC) {
-		read_only(geom, "Format extension is damaged");
+		read_only(geom, PARALLELS_EXT_DAMAGED);
 		return 0;
 	}
 	f = ext.first;
@@ -159,7 +159,7 @@ static int check_features(struct vdisk_step *step, struct vdisk_geom *geom)
 		}
 		size = vdisk_align(le32_of(f.data_size), 8, 0);
 		if (geom->unit_len - at < 2 * sizeof(f) + size) {
-			read_only(geom, "Format extension is damaged");
+			read_only(geom, PARALLELS_EXT_DAMAGED);
 			return 0;
 		}
 		at += sizeof(f) + size;
@@ -523,13 +523,11 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 			continue;
 		*cursor = (i + 1) * 2 + (i + 1 < end);
 		r = check_entry(geom, step, e, &off);
-		if (r)
-			return r;
 		range->kind = VDISK_RANGE_UNIT;
 		range->off = off;
-		range->len = geom->unit_len;
+		range->len = r ? 0 : geom->unit_len;
 		range->sector = i * geom->unit_sec;
-		return 0;
+		return r;
 	}
 	*cursor = end * 2;
 	return 0;

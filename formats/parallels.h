@@ -105,5 +105,7 @@ static_assert(sizeof(struct parallels_ext_disk) == 48,
 static_assert(offsetof(struct parallels_ext_disk, first) == 24,
 	      "Parallels features start at 24");
 
+/* Why an image is only read; it may be dropped then, as nobody can use it. */
+#define PARALLELS_EXT_DAMAGED "Format extension is damaged"
 
 #endif /* _VDISK_PARALLELS_H */

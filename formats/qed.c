@@ -582,6 +582,15 @@ static int tell_block(struct place *p, u64 off, u64 i,
 	return 0;
 }
 
+/* Whose the wrong entry is. */
+static void tell_l2(const struct vdisk_geom *geom, const struct place *p,
+		    u64 off, struct vdisk_range *range)
+{
+	range->kind = VDISK_RANGE_TABLE;
+	range->off = off;
+	range->sector = p->l1 << geom->priv[INDEX] << geom->priv[SHIFT];
+}
+
 /* These two return 0 without a range when the walk goes on elsewhere. */
 static int walk_l1(const struct vdisk_geom *geom, struct vdisk_step *step,
 		   struct place *p, struct vdisk_range *range)
@@ -600,6 +609,7 @@ static int walk_l1(const struct vdisk_geom *geom, struct vdisk_step *step,
 		if (l2_off != QED_ABSENT) {
 			r = check_l2(geom, step, l2_off);
 			if (r) {
+				tell_l2(geom, p, l2_off, range);
 				next_l1(p);
 				return r;
 			}
@@ -631,6 +641,7 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 	}
 	r = check_l2(geom, step, l2_off);
 	if (r) {
+		tell_l2(geom, p, l2_off, range);
 		next_l1(p);
 		return r;
 	}
@@ -647,13 +658,11 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		if (off == QED_ABSENT || off == QED_ZERO)
 			continue;
 		r = check_data(geom, step, l2_off, off);
-		if (r)
-			return r;
 		range->kind = VDISK_RANGE_UNIT;
 		range->off = off;
-		range->len = geom->unit_len;
+		range->len = r ? 0 : geom->unit_len;
 		range->sector = cluster << geom->priv[SHIFT];
-		return 0;
+		return r;
 	} while (p->told && p->in_l2);
 	return 0;
 }

@@ -620,13 +620,13 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		if (e == VHD_FREE)
 			continue;
 		*cursor = WALK_BLOCK + 2 * (blk + 1);
+		range->kind = VDISK_RANGE_UNIT;
+		range->off = (u64)e * VDISK_SECTOR;
+		range->sector = blk * geom->unit_sec;
 		off = block_off(geom, step, e);
 		if (!off)
 			return -EUCLEAN;
-		range->kind = VDISK_RANGE_UNIT;
-		range->off = off;
 		range->len = geom->unit_len;
-		range->sector = blk * geom->unit_sec;
 		return 0;
 	}
 	*cursor = WALK_BLOCK + 2 * blk;

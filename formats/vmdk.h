@@ -241,6 +241,13 @@ int vdisk_vmdk_walk(const struct vdisk_geom *geom, struct vdisk_step *step,
 const char *vdisk_vmdk_record_fault(const struct vdisk_geom *geom, u64 grain,
 				    const u8 *head, u64 room);
 
+/* What is wrong with an entry that names a place in the file, or NULL. */
+const char *vdisk_vmdk_grain_fault(const struct vdisk_geom *geom,
+				   const struct vdisk_step *step, u64 grain,
+				   u64 entry);
+const char *vdisk_vmdk_table_fault(const struct vdisk_geom *geom,
+				   const struct vdisk_step *step, u32 entry);
+
 /*
  * Fill what follows from capacity, grain size and table size: VMDK_CAPACITY to
  * VMDK_GDES, size_sec (@size_sec, or the capacity if that is 0) and units.

@@ -109,10 +109,9 @@ static enum vdisk_kind kind_of(const struct vdisk_geom *geom, u32 entry)
 	return is_packed(geom) ? VDISK_DEFLATE : VDISK_DATA;
 }
 
-/* What is wrong with an entry that names a place in the file, or NULL. */
-static const char *grain_fault(const struct vdisk_geom *geom,
-			       const struct vdisk_step *step, u64 grain,
-			       u64 entry)
+const char *vdisk_vmdk_grain_fault(const struct vdisk_geom *geom,
+				   const struct vdisk_step *step, u64 grain,
+				   u64 entry)
 {
 	u64 off = entry * VDISK_SECTOR, end = limit_of(step), len;
 
@@ -131,8 +130,8 @@ static const char *grain_fault(const struct vdisk_geom *geom,
 	return NULL;
 }
 
-static const char *table_fault(const struct vdisk_geom *geom,
-			       const struct vdisk_step *step, u32 entry)
+const char *vdisk_vmdk_table_fault(const struct vdisk_geom *geom,
+				   const struct vdisk_step *step, u32 entry)
 {
 	u64 off = (u64)entry * VDISK_SECTOR, end = limit_of(step);
 
@@ -165,7 +164,7 @@ static int find_table(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	entry = vdisk_le32(p);
 	*off = (u64)entry * VDISK_SECTOR;
-	fault = entry ? table_fault(geom, step, entry) : NULL;
+	fault = entry ? vdisk_vmdk_table_fault(geom, step, entry) : NULL;
 	return fault ? vdisk_bad(step, fault, entry) : 0;
 }
 
@@ -190,7 +189,7 @@ static int find_grain(const struct vdisk_geom *geom, struct vdisk_step *step,
 	p->kind = kind_of(geom, p->entry);
 	if (p->kind == VDISK_PARENT || p->kind == VDISK_ZERO)
 		return 0;
-	fault = grain_fault(geom, step, grain, p->entry);
+	fault = vdisk_vmdk_grain_fault(geom, step, grain, p->entry);
 	return fault ? vdisk_bad(step, fault, p->entry) : 0;
 }
 
@@ -226,7 +225,7 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 	gde = vdisk_le32(e);
 	if (!gde)
 		return first->kind == VDISK_PARENT ? most : 0;
-	if (table_fault(geom, step, gde))
+	if (vdisk_vmdk_table_fault(geom, step, gde))
 		return 0;
 	off = (u64)gde * VDISK_SECTOR + (u64)p.gt * VMDK_ENTRY_LEN;
 	n = vdisk_have(step, off, (u32)most * VMDK_ENTRY_LEN, &e) /
@@ -238,7 +237,7 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 		if (vdisk_le32(e) != entry)
 			break;
 		if (first->kind == VDISK_DATA &&
-		    grain_fault(geom, step, grain + i, entry))
+		    vdisk_vmdk_grain_fault(geom, step, grain + i, entry))
 			break;
 	}
 	return i;
@@ -476,7 +475,7 @@ static u64 free_grains(const struct vdisk_geom *geom, struct vdisk_step *step,
 			break;
 		if (kind == VDISK_DEFLATE)
 			continue;
-		if (grain_fault(geom, step, grain + i, entry))
+		if (vdisk_vmdk_grain_fault(geom, step, grain + i, entry))
 			break;
 		off = (u64)entry * VDISK_SECTOR;
 		if (!join_freed(off, vdisk_min(len, limit_of(step) - off), plan))
@@ -701,7 +700,7 @@ static int walk_dir(const struct vdisk_geom *geom, struct vdisk_step *step,
 			return 0;
 	}
 	entry = vdisk_le32(e);
-	fault = table_fault(geom, step, entry);
+	fault = vdisk_vmdk_table_fault(geom, step, entry);
 	if (!fault && stage == WALK_FIRST) {
 		s->in_table = true;
 		s->gt = 0;
@@ -709,6 +708,10 @@ static int walk_dir(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return 0;
 	}
 	if (fault) {
+		range->kind = VDISK_RANGE_TABLE;
+		range->off = (u64)entry * VDISK_SECTOR;
+		range->sector = s->gd * geom->priv[VMDK_GTES] <<
+				geom->priv[VMDK_GRAIN_SHIFT];
 		next_gd(geom, s);
 		return vdisk_bad(step, fault, entry);
 	}
@@ -726,13 +729,13 @@ static int tell_grain(const struct vdisk_geom *geom, struct vdisk_step *step,
 	const char *fault;
 	const u8 *head;
 
-	fault = grain_fault(geom, step, grain, p->entry);
-	if (fault)
-		return vdisk_bad(step, fault, p->entry);
-	room = limit_of(step) - off;
 	range->kind = VDISK_RANGE_UNIT;
 	range->off = off;
 	range->sector = grain << geom->priv[VMDK_GRAIN_SHIFT];
+	fault = vdisk_vmdk_grain_fault(geom, step, grain, p->entry);
+	if (fault)
+		return vdisk_bad(step, fault, p->entry);
+	room = limit_of(step) - off;
 	if (p->kind == VDISK_DATA) {
 		range->len = vdisk_min(geom->unit_len, room);
 		return 0;
