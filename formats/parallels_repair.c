@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Mending Parallels. What a wrong header field can be derived from is tried:
+ * the data offset may always be as low as the BAT allows; a format extension
+ * that cannot be read is of no use to anybody, and the disk does not need it;
+ * an in-use mark that means nothing becomes the one that asks for a check.
+ */
+#include "parallels.h"
+#include "repair.h"
+
+enum {
+	TRY_DATA_OFF,
+	TRY_IN_USE,
+	TRY_EXTENSION,
+	TRY_NO_MORE,
+};
+
+static void set_field(struct vdisk_mend *mend, u32 at, u32 width, u64 value,
+		      const char *done)
+{
+	vdisk_plan_set(&mend->plan, VDISK_BEFORE, at, width, false, 1, value, 0);
+	mend->done = done;
+}
+
+/*
+ * A cluster size that the data offset does not fit may itself be what is
+ * wrong; then every cluster would be found in a wrong place. So only an offset
+ * that cannot be one whatever the cluster size is replaced.
+ */
+static int try_data_off(const struct vdisk_params *params,
+			struct vdisk_step *step,
+			const struct parallels_header_disk *h,
+			struct vdisk_mend *mend)
+{
+	bool v2 = !memcmp(h->magic, PARALLELS_MAGIC_V2, sizeof(h->magic));
+	u64 off = le32_of(h->data_off), tracks = le32_of(h->tracks);
+	u64 least = vdisk_div_up(PARALLELS_HEADER_LEN +
+				 le32_of(h->nb_bat_entries) * 4ull,
+				 VDISK_SECTOR);
+
+	if (!tracks || (off >= least && off * VDISK_SECTOR <= params->file_len))
+		return vdisk_mend_nothing(step, off);
+	if (v2)
+		least = vdisk_align(least, tracks, 0);
+	if (least >> 32)
+		return vdisk_mend_nothing(step, off);
+	set_field(mend, offsetof(struct parallels_header_disk, data_off), 4,
+		  least, "data offset set to the end of the BAT");
+	return 0;
+}
+
+/* Not if it says that what it holds must be kept, whoever understands it. */
+static int try_extension(const struct vdisk_params *params,
+			 struct vdisk_step *step, u64 ext_sec,
+			 struct vdisk_mend *mend)
+{
+	struct vdisk_geom geom;
+	int r;
+
+	r = vdisk_parallels_format.open(params, step, &geom);
+	if (r == -EAGAIN)
+		return r;
+	if (!ext_sec || (!r && (!geom.why_ro ||
+				memcmp(geom.why_ro, PARALLELS_EXT_DAMAGED,
+				       sizeof(PARALLELS_EXT_DAMAGED)))))
+		return vdisk_mend_nothing(step, ext_sec);
+	set_field(mend, offsetof(struct parallels_header_disk, ext_off), 8, 0,
+		  "extension dropped");
+	return 0;
+}
+
+static int parallels_head(const struct vdisk_params *params,
+			  struct vdisk_step *step, u32 n,
+			  struct vdisk_mend *mend)
+{
+	const struct parallels_header_disk *h;
+	u32 in_use;
+
+	*mend = (struct vdisk_mend){ 0 };
+	if (n >= TRY_NO_MORE || params->file_len < PARALLELS_HEADER_LEN)
+		return 0;
+	h = (const void *)vdisk_want(step, 0, PARALLELS_HEADER_LEN);
+	if (!h)
+		return -EAGAIN;
+	if (n == TRY_DATA_OFF)
+		return try_data_off(params, step, h, mend);
+	in_use = le32_of(h->in_use);
+	if (n == TRY_IN_USE) {
+		if (in_use == PARALLELS_IN_USE || in_use == PARALLELS_CLOSED ||
+		    in_use == PARALLELS_CLOSED_OLD)
+			return vdisk_mend_nothing(step, in_use);
+		set_field(mend, offsetof(struct parallels_header_disk, in_use),
+			  4, PARALLELS_IN_USE, "mark set to in use");
+		return 0;
+	}
+	return try_extension(params, step, le64_of(h->ext_off), mend);
+}
+
+static int parallels_point(const struct vdisk_geom *geom,
+			   struct vdisk_step *step,
+			   const struct vdisk_range *range, u64 to,
+			   struct vdisk_plan *plan)
+{
+	const struct parallels_header_disk *h;
+	u64 unit = VDISK_SECTOR;
+
+	*plan = (struct vdisk_plan){ 0 };
+	h = (const void *)vdisk_want(step, 0, PARALLELS_HEADER_LEN);
+	if (!h)
+		return -EAGAIN;
+	if (!memcmp(h->magic, PARALLELS_MAGIC_V2, sizeof(h->magic)))
+		unit = geom->unit_len;
+	if (to >= unit << 32)
+		return vdisk_bad(step, "BAT entries cannot say so large an offset",
+				 to);
+	vdisk_plan_set(plan, VDISK_PUBLISH, PARALLELS_HEADER_LEN +
+		       vdisk_div(range->sector, geom->unit_sec) *
+		       PARALLELS_ENTRY_LEN, PARALLELS_ENTRY_LEN, false, 1,
+		       vdisk_div(to, unit), 0);
+	return 0;
+}
+
+const struct vdisk_repair vdisk_parallels_repair = {
+	.format		= &vdisk_parallels_format,
+	.head		= parallels_head,
+	.point		= parallels_point,
+};
