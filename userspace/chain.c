@@ -8,6 +8,7 @@
 #include "chain_in.h"
 #include "lock.h"
 #include "out.h"
+#include "repair.h"
 
 static const struct chain_kind *const kinds[] = {
 	&chain_vhd, &chain_vmdk, &chain_qed, &chain_bundle,
@@ -131,6 +132,7 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 		   const struct vdisk_image_opts *opts)
 {
 	struct chain_part part = { .format = format, .fd = file->fd };
+	struct vdisk_image_opts look = *opts;
 	int r;
 
 	r = chain_lock(chain, file->fd, opts->write);
@@ -147,8 +149,14 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 	*file = (struct reach_file){ .fd = -1 };
 	if (!part.format)
 		part.format = vdisk_image_probe(part.store);
+	if (part.format && chain->opt->heads && chain->nr == 1) {
+		/* The headers first; it is then opened to be looked at. */
+		look.write = false;
+		repair_heads(chain->opt->heads, part.format, &part.store,
+			     &look);
+	}
 	if (part.format)
-		r = open_image(chain, &part, opts);
+		r = open_image(chain, &part, &look);
 	else
 		r = chain_fail(chain, -EINVAL, out_text("Unknown format (-f "
 							"raw if it is raw)"));

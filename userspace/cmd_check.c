@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* vdisk check: does every byte of the image have the owner it should have? */
+/*
+ * vdisk check: is the image as it should be? With --repair, it is made so. The
+ * exit status is that of qemu-img check.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "chain.h"
 #include "out.h"
-#include "own.h"
+#include "repair.h"
 
 enum {
 	CHECK_CLEAN = 0,
@@ -15,7 +18,9 @@ enum {
 };
 
 struct told {
-	struct json_object *list;	/* with --json */
+	bool json;
+	struct json_object *list;	/* with --json: faults */
+	struct json_object *done;	/* and what was repaired */
 	const char *path;		/* if the image has several files */
 	unsigned int nr;
 };
@@ -23,47 +28,50 @@ struct told {
 /* A ruined table would fill the terminal. */
 #define TELL_MOST 1000
 
-static bool tell(void *arg, const char *what)
+static void tell(void *arg, const char *fault, const char *done)
 {
 	struct told *told = arg;
 	char *text;
 
 	if (told->nr++ >= TELL_MOST)
-		return true;
-	text = told->path ? out_text("%s: %s", out_name(told->path), what)
-			  : out_text("%s", what);
-	if (told->list)
-		json_object_array_add(told->list, json_object_new_string(text));
+		return;
+	text = out_text("%s%s%s%s%s", told->path ? out_name(told->path) : "",
+			told->path ? ": " : "", fault, done ? ": " : "",
+			done ? done : "");
+	if (told->json)
+		json_object_array_add(done ? told->done : told->list,
+				      json_object_new_string(text));
 	else
-		printf("ERROR %s\n", text);
+		printf("%s %s\n", done ? "REPAIRED" : "ERROR", text);
 	free(text);
-	return true;
 }
 
 struct sum {
-	struct own_report rep;
+	struct repair repair;
 	u64 clusters;		/* of all parts that allocate any */
-	bool dirty;
-	const char *why_ro;
 };
 
 static void print_text(const struct sum *sum, unsigned int told)
 {
-	const struct own_report *rep = &sum->rep;
+	const struct repair *repair = &sum->repair;
+	const struct own_report *rep = &repair->rep;
 
 	if (told > TELL_MOST)
 		printf("... and %u more\n", told - TELL_MOST);
-	if (sum->dirty)
+	if (repair->dirty)
 		printf("The image is marked as not closed.\n");
-	if (sum->why_ro)
-		printf("The image must not be written: %s.\n", sum->why_ro);
-	if (rep->bad || rep->overlaps)
+	if (repair->why_ro)
+		printf("The image must not be written: %s.\n", repair->why_ro);
+	if (repair->mended)
+		printf("%llu things were repaired in the image.\n",
+		       (unsigned long long)repair->mended);
+	if (repair->faults)
 		printf("%llu errors were found on the image.\n",
-		       (unsigned long long)(rep->bad + rep->overlaps));
+		       (unsigned long long)repair->faults);
 	if (rep->leaks)
 		printf("%llu leaked clusters were found on the image.\n",
 		       (unsigned long long)rep->leaks);
-	if (!rep->bad && !rep->overlaps && !rep->leaks)
+	if (!repair->faults && !rep->leaks)
 		printf("No errors were found on the image.\n");
 	if (sum->clusters)
 		printf("%llu/%llu = %.2f%% allocated\n",
@@ -77,23 +85,32 @@ static void print_json(const struct chain *chain, const struct sum *sum,
 		       struct told *told)
 {
 	struct json_object *obj = json_object_new_object();
-	const struct own_report *rep = &sum->rep;
+	const struct repair *repair = &sum->repair;
 
 	out_json_text(obj, "filename", chain->image);
 	out_json_text(obj, "format", chain->layer[0].format);
 	out_json_num(obj, "check-errors", 0);
-	out_json_num(obj, "image-end-offset", rep->end_off);
-	out_json_num(obj, "corruptions", rep->bad + rep->overlaps);
-	out_json_num(obj, "leaks", rep->leaks);
+	out_json_num(obj, "image-end-offset", repair->rep.end_off);
+	out_json_num(obj, "corruptions", repair->faults);
+	out_json_num(obj, "leaks", repair->rep.leaks);
+	if (repair->write) {
+		out_json_num(obj, "corruptions-fixed", repair->mended);
+		out_json_num(obj, "leaks-fixed", repair->leaks_mended);
+	}
 	if (sum->clusters) {
 		out_json_num(obj, "total-clusters", sum->clusters);
-		out_json_num(obj, "allocated-clusters", rep->units);
+		out_json_num(obj, "allocated-clusters", repair->rep.units);
 	}
-	out_json_bool(obj, "dirty-flag", sum->dirty);
-	if (sum->why_ro)
-		out_json_text(obj, "read-only-reason", sum->why_ro);
+	out_json_bool(obj, "dirty-flag", repair->dirty);
+	if (repair->why_ro)
+		out_json_text(obj, "read-only-reason", repair->why_ro);
 	json_object_object_add(obj, "errors", told->list);
 	told->list = NULL;
+	if (repair->write)
+		json_object_object_add(obj, "repaired", told->done);
+	else
+		json_object_put(told->done);
+	told->done = NULL;
 	out_json(obj);
 }
 
@@ -101,59 +118,62 @@ static void print_json(const struct chain *chain, const struct sum *sum,
 static bool check_part(const struct chain *chain, const struct chain_part *part,
 		       struct told *told, struct sum *sum)
 {
-	struct own_options opt = { .say = tell, .arg = told };
 	const struct vdisk_geom *geom = &part->image->geom;
-	struct own_report rep;
 
 	if (!part->path)
 		return true;
 	told->path = chain->layer[0].nr > 1 ? part->path : NULL;
-	if (own_check(part->image, &opt, &rep) < 0) {
+	if (repair_image(&sum->repair, part->image)) {
 		out_error(part->path, "%s", chain->fault.text);
 		return false;
 	}
-	sum->rep.units += rep.units;
-	sum->rep.bad += rep.bad;
-	sum->rep.overlaps += rep.overlaps;
-	sum->rep.leaks += rep.leaks;
-	sum->rep.end_off = vdisk_max(sum->rep.end_off, rep.end_off);
 	if (!(geom->flags & VDISK_GEOM_NO_ALLOC))
 		sum->clusters += vdisk_div_up(geom->size_sec, geom->unit_sec);
-	sum->dirty |= geom->flags & VDISK_GEOM_DIRTY;
-	if (geom->flags & VDISK_GEOM_RDONLY && !sum->why_ro)
-		sum->why_ro = geom->why_ro;
 	return true;
 }
 
-static int check(const struct chain *chain, bool json)
+static int check(const struct chain *chain, struct told *told, struct sum *sum)
 {
-	struct told told = { .list = json ? json_object_new_array() : NULL };
 	const struct chain_layer *top = &chain->layer[0];
-	struct sum sum = { .clusters = 0 };
 	unsigned int i;
 
-	for (i = 0; i < top->nr; i++) {
-		if (check_part(chain, &top->part[i], &told, &sum))
-			continue;
-		json_object_put(told.list);
-		return CHECK_FAILED;
-	}
-	if (json)
-		print_json(chain, &sum, &told);
+	for (i = 0; i < top->nr; i++)
+		if (!check_part(chain, &top->part[i], told, sum))
+			return CHECK_FAILED;
+	if (told->json)
+		print_json(chain, sum, told);
 	else
-		print_text(&sum, told.nr);
-	return sum.rep.bad || sum.rep.overlaps ? CHECK_CORRUPT :
-	       sum.rep.leaks ? CHECK_LEAKS : CHECK_CLEAN;
+		print_text(sum, told->nr);
+	return sum->repair.faults ? CHECK_CORRUPT :
+	       sum->repair.rep.leaks ? CHECK_LEAKS : CHECK_CLEAN;
 }
 
 int cmd_check(const struct verb_options *opt)
 {
+	struct told told = { .json = opt->json };
+	struct sum sum = {
+		.repair = { .write = opt->repair, .say = tell, .arg = &told },
+	};
+	struct verb_options with = *opt;
 	struct chain chain;
-	int r;
+	int r = CHECK_FAILED;
 
-	if (!chain_open(&chain, opt->args[0], opt, CHAIN_ALONE | CHAIN_LOCK))
+	if (opt->repair && opt->force_share) {
+		out_error(opt->args[0], "A repair takes the image for itself: "
+			  "no --force-share");
 		return CHECK_FAILED;
-	r = check(&chain, opt->json);
-	chain_close(&chain);
+	}
+	if (opt->json) {
+		told.list = json_object_new_array();
+		told.done = json_object_new_array();
+	}
+	with.heads = &sum.repair;
+	if (chain_open(&chain, opt->args[0], &with, CHAIN_ALONE | CHAIN_LOCK |
+		       (opt->repair ? CHAIN_WRITE : 0))) {
+		r = check(&chain, &told, &sum);
+		chain_close(&chain);
+	}
+	json_object_put(told.list);
+	json_object_put(told.done);
 	return r;
 }

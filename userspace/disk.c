@@ -404,7 +404,7 @@ static int unpack_unit(struct vdisk_image *image, const struct vdisk_hit *hit,
 		       image->geom.unit_sec * VDISK_SECTOR);
 	if (r)
 		return vdisk_fault_set(image->fault, r,
-				       "Compressed unit does not inflate",
+				       "Compressed grain is damaged",
 				       hit->off);
 	return 0;
 }

@@ -18,6 +18,7 @@
 struct piece {
 	u64 off, end;
 	u64 sector;		/* of its first unit, or NO_SECTOR */
+	bool mixed;		/* joined from several: sector says little */
 };
 
 struct own {
@@ -57,6 +58,35 @@ static void say_overlap(struct own *own, const struct piece *p)
 	say(own, text);
 }
 
+/*
+ * Which units have to go so that @late, which starts inside @early, does not
+ * touch it any more: those of @late, or of @early if @late is no unit.
+ */
+static void say_victims(struct own *own, const struct piece *early,
+			const struct piece *late)
+{
+	const struct piece *p = late->sector == NO_SECTOR ? early : late;
+	const struct vdisk_geom *geom = &own->image->geom;
+	u64 from = late->off, to = vdisk_min(early->end, late->end), i, off;
+	struct vdisk_range unit = { .kind = VDISK_RANGE_UNIT };
+
+	if (p->sector == NO_SECTOR || p->mixed) {
+		own->report->stuck++;
+		return;
+	}
+	if (!own->opt->victim)
+		return;
+	for (i = vdisk_div(from - p->off, geom->unit_len);; i++) {
+		off = p->off + i * geom->unit_len;
+		if (off >= to || off >= p->end)
+			break;
+		unit.off = off;
+		unit.len = vdisk_min(geom->unit_len, p->end - off);
+		unit.sector = p->sector + i * geom->unit_sec;
+		own->opt->victim(own->opt->arg, &unit);
+	}
+}
+
 static int by_off(const void *a, const void *b)
 {
 	const struct piece *p = a, *q = b;
@@ -74,19 +104,25 @@ static int by_off(const void *a, const void *b)
 /* Sort, tell what overlaps, make one of what touches. */
 static void reduce(struct own *own)
 {
+	struct piece *last, *p, far = { 0 };	/* reaches farthest */
 	unsigned int i, n = 0;
-	struct piece *last, *p;
 
 	qsort(own->piece, own->nr, sizeof(*own->piece), by_off);
 	for (i = 0; i < own->nr; i++) {
 		p = &own->piece[i];
 		last = n ? &own->piece[n - 1] : NULL;
-		if (last && p->off < last->end)
+		if (last && p->off < last->end) {
 			say_overlap(own, p);
-		if (last && p->off <= last->end)
+			say_victims(own, &far, p);
+		}
+		if (!last || p->end > far.end)
+			far = *p;
+		if (last && p->off <= last->end) {
 			last->end = vdisk_max(last->end, p->end);
-		else
+			last->mixed = true;
+		} else {
 			own->piece[n++] = *p;
+		}
 	}
 	own->nr = n;
 }
@@ -151,18 +187,24 @@ static void gap(struct own *own, u64 from, u64 to)
 	if (own->image->store->device && to >= geom->data_end)
 		return;
 	from = vdisk_max(from, geom->data_off);
-	if (from < to)
-		own->report->leaks += vdisk_div(to - from, geom->unit_len);
+	if (from >= to)
+		return;
+	own->report->leaks += vdisk_div(to - from, geom->unit_len);
+	if (own->opt->gap)
+		own->opt->gap(own->opt->arg, from, to);
 }
 
 static void end_pass(struct own *own)
 {
+	const struct piece before = { 0, own->behind, NO_SECTOR, true };
 	unsigned int i;
 
 	reduce(own);
 	for (i = 0; i < own->nr; i++) {
-		if (i == 0 && own->piece[i].off < own->behind)
+		if (i == 0 && own->piece[i].off < own->behind) {
 			say_overlap(own, &own->piece[i]);
+			say_victims(own, &before, &own->piece[i]);
+		}
 		gap(own, own->behind, own->piece[i].off);
 		own->behind = vdisk_max(own->behind, own->piece[i].end);
 	}

@@ -13,6 +13,7 @@ struct own_report {
 	u64 units;		/* in use */
 	u64 bad;		/* entries that point nowhere they may */
 	u64 overlaps;		/* pieces that lie on others */
+	u64 stuck;		/* those among them that moving a unit cannot undo */
 	u64 leaks;		/* units nobody owns */
 	u64 end_off;		/* behind the last owned byte */
 };
@@ -22,6 +23,10 @@ struct own_options {
 	unsigned int room;	/* pieces held at once; 0 = default */
 	/* Told each fault as a phrase; false = enough. Optional. */
 	bool (*say)(void *arg, const char *what);
+	/* Told each unit that has to go elsewhere, maybe twice. Optional. */
+	void (*victim)(void *arg, const struct vdisk_range *unit);
+	/* Told bytes from data_off on that nobody owns, in order. Optional. */
+	void (*gap)(void *arg, u64 from, u64 to);
 	void *arg;
 };
 

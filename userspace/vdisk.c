@@ -29,6 +29,7 @@ enum {
 	OPT_OPTION = 'o',
 	OPT_OUTPUT = 'O',
 	OPT_READ_ONLY = 'r',
+	OPT_REPAIR = 'R',
 	OPT_SHARE = 'U',
 	OPT_SHRINK = 's',
 };
@@ -54,8 +55,8 @@ static const struct verb verbs[] = {
 	  "show which table entries say what a sector is",
 	  "NAME is an attached device. A file of the same name is meant first:\n"
 	  "/dev/mapper/NAME is always the device.\n" },
-	{ "check", cmd_check, 1, 1, "jfoU", "IMAGE",
-	  "look for overlapping, misplaced and lost units",
+	{ "check", cmd_check, 1, 1, "jfoRU", "IMAGE",
+	  "look for what is wrong with an image, and repair it",
 	  "Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },
 	{ "table", cmd_table, 1, 1, "rfoaU", "IMAGE",
 	  "print the device-mapper table line, for dmsetup create", NULL },
@@ -87,6 +88,7 @@ static const struct {
 } flag_help[] = {
 	{ OPT_JSON, "--json", "print JSON" },
 	{ OPT_READ_ONLY, "-r, --read-only", "allow no writes" },
+	{ OPT_REPAIR, "--repair", "put right what can be, say each thing done" },
 	{ OPT_PARTS, "-P, --partitions",
 	  "make devices of its partitions, too (by kpartx)" },
 	{ OPT_NO_PARTS, "--no-partitions", "not even if udev's rules would" },
@@ -125,6 +127,7 @@ static const struct option long_options[] = {
 	{ "partitions", no_argument, NULL, OPT_PARTS },
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "shrink", no_argument, NULL, OPT_SHRINK },
+	{ "repair", no_argument, NULL, OPT_REPAIR },
 	{ NULL },
 };
 
@@ -292,6 +295,9 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 		break;
 	case OPT_READ_ONLY:
 		opt->read_only = true;
+		break;
+	case OPT_REPAIR:
+		opt->repair = true;
 		break;
 	case OPT_SHARE:
 		opt->force_share = true;

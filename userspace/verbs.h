@@ -17,6 +17,8 @@ struct verb_options {
 	bool read_only;
 	bool force_share;		/* do not look at locks */
 	bool shrink;			/* data may be lost */
+	bool repair;
+	struct repair *heads;		/* mends headers before an image is opened */
 	const struct vdisk_format *format;	/* -f, or NULL: probe */
 	const char *out_format;
 	enum vdisk_size_rule size_rule;

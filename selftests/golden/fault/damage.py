@@ -135,6 +135,10 @@ def rgde(i, value):
     return poke(lambda g: g.at["rgd"] * SECTOR + 4 * i, "<I", value)
 
 
+def rgte(i, value):
+    return poke(lambda g: g.at["rgt"] * SECTOR + 4 * i, "<I", value)
+
+
 def gte(i, value, name=None):
     """Tables lie one behind the other, so that I may be any grain."""
     return poke(lambda g: g.at["gt"] * SECTOR + 4 * i, "<I", value, name)

@@ -168,10 +168,14 @@ def lost_block(g):
 
 group("vhd-dynamic", "leak", (("a lost block", lost_block,
                                "1 leaked clusters"),))
-group("vhd-dynamic", "fine", (
-    ("no footer at the end", cut(-512), ""),
+group("vhd-dynamic", "found", (
+    ("no footer at the end", cut(-512),
+     "VHD has no good footer at its end: <end * 512>"),
     ("footer checksum, the copy is good",
-     footer("original_size", 1, "footer", False), ""),
+     footer("original_size", 1, "footer", False),
+     "VHD has no good footer at its end: <length>"),
+))
+group("vhd-dynamic", "fine", (
     ("zeroes behind the BAT", poke(1536 + 64, "448s", b""), ""),
 ))
 

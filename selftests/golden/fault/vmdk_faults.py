@@ -133,12 +133,26 @@ group("vmdk-sparse", "walk", (
 
 def lost_grain(g):
     gte(100, 0)(g)
+    rgte(100, 0)(g)
     g.content = g.content[:409600] + bytes(4096) + g.content[413696:]
 
 
 group("vmdk-sparse", "leak", (
     ("a lost grain", lost_grain, "1 leaked clusters"),))
+group("vmdk-sparse", "found", (
+    ("the redundant table lacks an entry", rgte(100, 0),
+     "Grain table and its copy differ: 0"),
+    ("the redundant table has another entry", rgte(100, "g0"),
+     "Grain table and its copy differ: <g0>"),
+    ("the redundant table has an entry past the end", rgte(3, 10000),
+     "Grain table and its copy differ: 10000"),
+    ("the redundant table has an entry of another", rgte(3, "g0"),
+     "Grain table and its copy differ: <g0>"),
+    ("the redundant directory lacks an entry", rgde(1, 0),
+     "Grain directory and its copy differ: 0"),
+))
 group("vmdk-sparse", "fine", (
+    ("both directories name one table", rgde(1, plus("gt", 4)), ""),
     ("rgdOffset without the flag", also(k("flags", 1), k("rgd", ONES)), ""),
     ("an entry behind the last grain", gte(900, 2**32 - 1), ""),
     ("no descriptor", also(k("desc", 0), k("desc_size", 0)), ""),
@@ -216,7 +230,7 @@ group("vmdk-stream", "walk", (
     ("table at 2^32 - 1", poke(plus("gd", 4), "<I", 2**32 - 1),
      "Grain table ends past the file: 4294967295", [(512, 64)]),
 ))
-INFLATE = "Compressed unit does not inflate: <%s * 512>"
+INFLATE = "Compressed grain is damaged: <%s * 512>"
 group("vmdk-stream", "read", (
     ("bytes of a grain damaged", grain(3, b"\xff" * 16, 100),
      INFLATE % "g3", [3]),
