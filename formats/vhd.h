@@ -112,6 +112,16 @@ static_assert(offsetof(struct vhd_header_disk, parent_name) == 64,
 static_assert(offsetof(struct vhd_header_disk, locator) == 576,
 	      "VHD locators are at 576");
 
+struct vhd_chs {
+	u32 cylinders, heads, sectors;
+};
+
+/*
+ * vhd_make.c: the geometry that says a size, or the largest there is where none
+ * does: all but Virtual PC take that for "look at the bytes".
+ */
+struct vhd_chs vhd_geometry(u64 sectors);
+
 /* What a footer or a header should say in its checksum field, at @sum_at. */
 static inline u32 vhd_checksum(const void *bytes, u32 len, u32 sum_at)
 {

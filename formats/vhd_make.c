@@ -33,20 +33,16 @@ static_assert(LOCATOR_LEN <= VDISK_PIECE_MAX, "VHD locator is one piece");
  * Geometry, as the specification computes it
  */
 
-struct chs {
-	u32 cylinders, heads, sectors;
-};
-
-static u64 chs_sectors(const struct chs *g)
+static u64 chs_sectors(const struct vhd_chs *g)
 {
 	return (u64)g->cylinders * g->heads * g->sectors;
 }
 
-static const struct chs most_chs = { 65535, 16, 255 };
+static const struct vhd_chs most_chs = { 65535, 16, 255 };
 
-static struct chs chs_of(u64 sectors)
+static struct vhd_chs chs_of(u64 sectors)
 {
-	struct chs g = { 0, 16, 255 };
+	struct vhd_chs g = { 0, 16, 255 };
 	u64 tracks;
 
 	if (sectors >= chs_sectors(&most_chs))
@@ -78,7 +74,7 @@ static struct chs chs_of(u64 sectors)
 static u64 round_up(u64 sectors)
 {
 	u64 try = sectors;
-	struct chs g;
+	struct vhd_chs g;
 
 	if (sectors > chs_sectors(&most_chs))
 		return sectors;
@@ -88,9 +84,9 @@ static u64 round_up(u64 sectors)
 	return chs_sectors(&g);
 }
 
-static struct chs geometry(u64 sectors)
+struct vhd_chs vhd_geometry(u64 sectors)
 {
-	struct chs g = chs_of(sectors);
+	struct vhd_chs g = chs_of(sectors);
 
 	return chs_sectors(&g) == sectors ? g : most_chs;
 }
@@ -269,7 +265,7 @@ static void put_footer(const struct vdisk_recipe *recipe,
 		       const struct vdisk_layout *layout, u64 off,
 		       struct vdisk_piece *piece)
 {
-	struct chs g = geometry(layout->size_sec);
+	struct vhd_chs g = vhd_geometry(layout->size_sec);
 	struct vhd_footer_disk f = {
 		.cookie = "conectix",
 		.features = to_be32(2),

@@ -11,7 +11,7 @@
  * is the longer file the old footer lies inside of the disk then, and is made
  * zero next: a crash between the two shows it in the first new sector.
  */
-#include "format.h"
+#include "make.h"
 #include "resize.h"
 #include "vhd.h"
 
@@ -22,59 +22,16 @@ static bool is_fixed(const struct vdisk_geom *geom)
 	return geom->flags & VDISK_GEOM_NO_ALLOC;
 }
 
-/* The geometry that the specification computes for a size, never above it. */
-static void chs_of(u64 sectors, u32 *cyl, u32 *heads, u32 *spt)
-{
-	u32 per;
-
-	sectors = vdisk_min(sectors, 65535ull * 16 * 255);
-	if (sectors >= 65535ull * 16 * 63) {
-		*spt = 255;
-		*heads = 16;
-		*cyl = (u32)vdisk_div(sectors, 255 * 16);
-		return;
-	}
-	*spt = 17;
-	per = (u32)vdisk_div(sectors, 17);
-	*heads = (per + 1023) / 1024;
-	if (*heads < 4)
-		*heads = 4;
-	if (per >= *heads * 1024 || *heads > 16) {
-		*spt = 31;
-		*heads = 16;
-		per = (u32)vdisk_div(sectors, 31);
-	}
-	if (per >= *heads * 1024) {
-		*spt = 63;
-		*heads = 16;
-		per = (u32)vdisk_div(sectors, 63);
-	}
-	*cyl = per / *heads;
-}
-
-/*
- * Some creators mean the geometry when they say a size. Where no geometry says
- * the new one the largest is written, with which they mean current_size.
- */
 static void set_size(struct vhd_footer_disk *f, u64 sectors)
 {
-	u32 sum_at = offsetof(struct vhd_footer_disk, checksum);
-	u32 app = be32_of(f->creator_app), cyl, heads, spt;
+	struct vhd_chs g = vhd_geometry(sectors);
 
-	chs_of(sectors, &cyl, &heads, &spt);
-	if ((u64)cyl * heads * spt != sectors &&
-	    (app == VHD_BY_VIRTUAL_PC || app == VHD_BY_VIRTUAL_SERVER ||
-	     app == VHD_BY_QEMU)) {
-		cyl = 65535;
-		heads = 16;
-		spt = 255;
-	}
-	vdisk_store((u8 *)&f->current_size, sectors * VDISK_SECTOR, 8, true);
-	vdisk_store((u8 *)&f->cylinders, cyl, 2, true);
-	f->heads = (u8)heads;
-	f->sectors = (u8)spt;
-	vdisk_store((u8 *)&f->checksum, vhd_checksum(f, sizeof(*f), sum_at), 4,
-		    true);
+	f->current_size = to_be64(sectors * VDISK_SECTOR);
+	f->cylinders = to_be16(g.cylinders);
+	f->heads = (u8)g.heads;
+	f->sectors = (u8)g.sectors;
+	f->checksum = to_be32(vhd_checksum(f, sizeof(*f),
+			      offsetof(struct vhd_footer_disk, checksum)));
 }
 
 /* What else than blocks lies where the BAT is to grow. */
@@ -186,7 +143,7 @@ static int set_entries(struct vdisk_step *step, const struct vdisk_resize *rs,
 	r = vdisk_copy(step, at, &h, sizeof(h));
 	if (r)
 		return r;
-	vdisk_store((u8 *)&h.max_table_entries, rs->num[NEW_ENTRIES], 4, true);
+	h.max_table_entries = to_be32(rs->num[NEW_ENTRIES]);
 	vdisk_plan_set(plan, VDISK_BEFORE,
 		       at + offsetof(struct vhd_header_disk, max_table_entries),
 		       4, true, 1, rs->num[NEW_ENTRIES], 0);
