@@ -8,15 +8,13 @@
 #include "make.h"
 #include "out.h"
 
-/* A parent's name is meant as the image will read it: from its directory. */
-static char *parent_path(const struct make *make, const char *name)
+char *make_parent_path(const char *image, const char *name)
 {
-	const char *slash = strrchr(make->image, '/');
+	const char *slash = strrchr(image, '/');
 
 	if (*name == '/' || !slash)
 		return out_text("%s", name);
-	return out_text("%.*s%s", (int)(slash - make->image + 1), make->image,
-			name);
+	return out_text("%.*s%s", (int)(slash - image + 1), image, name);
 }
 
 static bool parent_fail(const char *path, const char *what)
@@ -77,7 +75,7 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 			return false;
 		}
 	}
-	path = parent_path(make, make_text(make, "backing_file"));
+	path = make_parent_path(make->image, make_text(make, "backing_file"));
 	if (chain_open(&chain, path, &parent, CHAIN_LOCK)) {
 		make->sources = &chain.reach;
 		good = read_parent(make, &chain) && finish(make);

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../formats/make.h"
 #include "../formats/vmdk.h"
 #include "desc_text.h"
 #include "out.h"
@@ -228,8 +229,8 @@ static bool point_at(int fd, u64 sector, u64 sectors)
 
 	if (!read_at(fd, &h, sizeof(h), 0))
 		return false;
-	vdisk_store((u8 *)&h.desc_offset, sector, 8, false);
-	vdisk_store((u8 *)&h.desc_size, sectors, 8, false);
+	h.desc_offset = to_le64(sector);
+	h.desc_size = to_le64(sectors);
 	return write_at(fd, &h, sizeof(h), 0) && !fdatasync(fd);
 }
 

@@ -143,6 +143,9 @@ bool make_copy(struct make *make, struct chain *from);
 bool make_copy_stream(struct make *make, struct chain *from);
 bool make_is_zero(const u8 *p, size_t len);
 
+/* A parent's name is meant as the image will read it: from its directory. */
+char *make_parent_path(const char *image, const char *name);
+
 /* "what is wrong: 7" as it is told of @make's image. */
 bool make_fail(const struct make *make, const char *why, u64 value);
 

@@ -627,6 +627,38 @@ int resize_check(struct vdisk_disk *disk, u64 size_sec)
 	return start(&job);
 }
 
+int resize_make_way(struct vdisk_disk *disk, u64 end)
+{
+	struct job job = job_of(disk, disk->size_sec);
+	int r;
+
+	job.buf = malloc(CHUNK);
+	if (!job.buf)
+		return vdisk_fault_set(disk->fault, -ENOMEM,
+				       "Out of memory for bytes", CHUNK);
+	r = start(&job);
+	job.rs.clear_off = end;
+	if (!r)
+		r = vdisk_image_change(job.image);
+	if (!r)
+		r = vdisk_image_commit(job.image);
+	if (!r)
+		r = make_way(&job);
+	free(job.buf);
+	return r;
+}
+
+int resize_reopen(struct vdisk_disk *disk)
+{
+	struct job job = job_of(disk, disk->size_sec);
+	struct vdisk_geom geom;
+	int r = open_as(&job, NULL, &geom);
+
+	if (!r)
+		take_geometry(&job, &geom);
+	return r;
+}
+
 int resize_disk(struct vdisk_disk *disk, u64 size_sec)
 {
 	struct job job = job_of(disk, size_sec);

@@ -18,6 +18,12 @@ int resize_find_data(struct vdisk_disk *disk, u64 sector, u64 *found);
 /* Could it have this size, as far as its tables can tell? Changes nothing. */
 int resize_check(struct vdisk_disk *disk, u64 size_sec);
 
+/* No unit and no table that others name lies below byte @end of the file. */
+int resize_make_way(struct vdisk_disk *disk, u64 end);
+
+/* The headers were written behind the image's back: read them again. */
+int resize_reopen(struct vdisk_disk *disk);
+
 /*
  * The disk gets @size_sec sectors: its top layer's last image does. What lay
  * behind the new end is gone; what is behind the old one reads zero. All of it

@@ -32,6 +32,7 @@ enum {
 	OPT_REPAIR = 'R',
 	OPT_SHARE = 'U',
 	OPT_SHRINK = 's',
+	OPT_UNSAFE = 'u',
 };
 
 struct verb {
@@ -78,7 +79,15 @@ static const struct verb verbs[] = {
 	  "-O FORMAT -o help lists options of the new image.\n" },
 	{ "resize", cmd_resize, 2, 2, "sfaU", "IMAGE [+|-]SIZE",
 	  "make the disk longer or shorter",
-	  "SIZE is in bytes, or in k, M, G, T or P; with a sign it is added.\n" },
+	  "SIZE is in bytes, or ends in k, M, G, T, P or E; with a sign it is added.\n" },
+	{ "rebase", cmd_rebase, 1, 1, "bFufaU", "IMAGE",
+	  "give the image another parent, and let it read the same",
+	  "-b \"\" takes the parent away.\n" },
+	{ "snapshot", cmd_snapshot, 2, 2, "fOmaUx", "IMAGE CHILD",
+	  "make an empty child on top of the image", NULL },
+	{ "commit", cmd_commit, 1, 1, "faU", "CHILD",
+	  "put what the child holds into its parent",
+	  "The child reads as before, and is not needed any more.\n" },
 	{ NULL },
 };
 
@@ -107,6 +116,7 @@ static const struct {
 	  "the image may refer to this file, or to what is beneath it" },
 	{ OPT_SHARE, "-U, --force-share", "use the image though others do" },
 	{ OPT_SHRINK, "--shrink", "give up data behind the new end" },
+	{ OPT_UNSAFE, "-u, --unsafe", "change the parent's name only" },
 	{ OPT_HELP, "-h, --help", "show this" },
 };
 
@@ -128,6 +138,7 @@ static const struct option long_options[] = {
 	{ "read-only", no_argument, NULL, OPT_READ_ONLY },
 	{ "shrink", no_argument, NULL, OPT_SHRINK },
 	{ "repair", no_argument, NULL, OPT_REPAIR },
+	{ "unsafe", no_argument, NULL, OPT_UNSAFE },
 	{ NULL },
 };
 
@@ -323,6 +334,9 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 	case OPT_PARENT_FORMAT:
 		opt->parent_format = optarg;
 		break;
+	case OPT_UNSAFE:
+		opt->unsafe = true;
+		break;
 	case OPT_SHRINK:
 		opt->shrink = true;
 		break;
@@ -359,7 +373,7 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	struct verb_options opt = { 0 };
 	int c, r;
 
-	while ((c = getopt_long(nr, argv, "b:f:F:hjo:O:PrU", long_options,
+	while ((c = getopt_long(nr, argv, "b:f:F:hjo:O:PruU", long_options,
 				NULL)) != -1) {
 		r = set_flag(&opt, v, c);
 		if (r > 0)

@@ -19,6 +19,7 @@ struct verb_options {
 	bool shrink;			/* data may be lost */
 	bool repair;
 	struct repair *heads;		/* mends headers before an image is opened */
+	bool unsafe;			/* rebase: change the name only */
 	const struct vdisk_format *format;	/* -f, or NULL: probe */
 	const char *out_format;
 	enum vdisk_size_rule size_rule;
@@ -44,6 +45,7 @@ struct verb_options {
 
 int cmd_attach(const struct verb_options *opt);
 int cmd_check(const struct verb_options *opt);
+int cmd_commit(const struct verb_options *opt);
 int cmd_convert(const struct verb_options *opt);
 int cmd_create(const struct verb_options *opt);
 int cmd_detach(const struct verb_options *opt);
@@ -51,8 +53,10 @@ int cmd_info(const struct verb_options *opt);
 int cmd_list(const struct verb_options *opt);
 int cmd_map(const struct verb_options *opt);
 int cmd_probe(const struct verb_options *opt);
-int cmd_status(const struct verb_options *opt);
+int cmd_rebase(const struct verb_options *opt);
 int cmd_resize(const struct verb_options *opt);
+int cmd_snapshot(const struct verb_options *opt);
+int cmd_status(const struct verb_options *opt);
 int cmd_table(const struct verb_options *opt);
 int cmd_why(const struct verb_options *opt);
 

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * vdisk rebase: an image gets another parent. What it reads stays the same: what
+ * the old parent held and the new one does not goes into the image first, where
+ * it is what it was, and then the new name.
+ */
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "chain.h"
+#include "make.h"
+#include "out.h"
+#include "rechain.h"
+#include "resize.h"
+
+#define CHUNK (1u << 20)
+
+struct job {
+	struct chain child;
+	struct chain parent;
+	bool nobody;		/* there is no new parent */
+	u8 *old, *new;		/* CHUNK bytes each */
+};
+
+/* What the new parent has: where it ends it reads zero. */
+static int read_new(struct job *job, u64 sector, u64 sectors)
+{
+	u64 size = job->nobody ? 0 : job->parent.disk->size_sec, n;
+
+	n = vdisk_min(sectors, size - vdisk_min(size, sector));
+	memset(job->new + n * VDISK_SECTOR, 0, (sectors - n) * VDISK_SECTOR);
+	return n ? vdisk_disk_read(job->parent.disk, sector, job->new, n) : 0;
+}
+
+static bool differs(const struct job *job, u64 i)
+{
+	return memcmp(job->old + i * VDISK_SECTOR, job->new + i * VDISK_SECTOR,
+		      VDISK_SECTOR);
+}
+
+/* Sectors that lie below the image: those that would change become its own. */
+static int keep(struct job *job, u64 sector, u64 sectors)
+{
+	u64 i, n;
+	int r;
+
+	r = vdisk_disk_read(job->child.disk, sector, job->old, sectors);
+	if (r)
+		return r;
+	r = read_new(job, sector, sectors);
+	if (r) {
+		out_error(job->parent.image, "%s", job->parent.fault.text);
+		return r;
+	}
+	for (i = 0; i < sectors && !r; i += n) {
+		for (n = 1; i + n < sectors && differs(job, i + n) == differs(job, i);)
+			n++;
+		if (differs(job, i))
+			r = vdisk_disk_write(job->child.disk, sector + i,
+					     job->old + i * VDISK_SECTOR, n);
+	}
+	return r;
+}
+
+/* Zero in both, without looking at bytes. */
+static int both_zero(struct job *job, const struct vdisk_hit *hit, u64 sector,
+		     u64 *sectors)
+{
+	u64 size = job->nobody ? 0 : job->parent.disk->size_sec;
+	struct vdisk_hit below = { .kind = VDISK_ZERO, .sectors = *sectors };
+	int r;
+
+	if (hit->kind != VDISK_ZERO)
+		return 0;
+	if (sector < size) {
+		r = vdisk_disk_map(job->parent.disk, sector,
+				   vdisk_min(*sectors, size - sector), &below);
+		if (r)
+			return r;
+	}
+	if (below.kind != VDISK_ZERO)
+		return 0;
+	*sectors = below.sectors;
+	return 1;
+}
+
+static bool keep_all(struct job *job)
+{
+	struct vdisk_disk *disk = job->child.disk;
+	u64 sector, n;
+	struct vdisk_hit hit;
+	int r = 0;
+
+	*job->child.fault.text = *job->parent.fault.text = 0;
+	for (sector = 0; r >= 0 && sector < disk->size_sec && !resize_stop;
+	     sector += n) {
+		r = vdisk_disk_map(disk, sector, disk->size_sec - sector, &hit);
+		n = hit.sectors;
+		if (r || (hit.image && hit.layer == disk->nr - 1))
+			continue;
+		r = both_zero(job, &hit, sector, &n);
+		if (r)
+			continue;
+		n = vdisk_min(n, CHUNK / VDISK_SECTOR);
+		r = keep(job, sector, n);
+	}
+	if (r < 0 && !*job->parent.fault.text)
+		out_error(job->child.image, "%s", job->child.fault.text);
+	if (r >= 0 && resize_stop)
+		out_error(job->child.image, "Interrupted, the parent is as it was");
+	if (vdisk_disk_settle(disk) && r >= 0) {
+		out_error(job->child.image, "%s", job->child.fault.text);
+		r = -EIO;
+	}
+	return r >= 0 && !resize_stop;
+}
+
+static bool tell_parent(struct job *job, const char *name)
+{
+	struct rechain_parent parent = { .name = name };
+	const struct chain_layer *top;
+	struct stat st;
+
+	if (!job->nobody) {
+		top = &job->parent.layer[0];
+		if (!stat(top->path, &st))
+			parent.time = (u32)vdisk_min((u64)st.st_mtime, ~0u);
+		parent.raw = !strcmp(top->format, "raw");
+		parent.cid = top->desc ? top->desc->cid : 0;
+		memcpy(parent.id, top->part[0].image->geom.id,
+		       sizeof(parent.id));
+	}
+	return rechain_parent(&job->child, &parent);
+}
+
+static bool open_parent(struct job *job, const struct verb_options *opt)
+{
+	struct verb_options popt = *opt;
+	char *path;
+	bool good;
+
+	if (job->nobody)
+		return true;
+	popt.format = NULL;
+	if (opt->parent_format) {
+		popt.format = vdisk_format_find(opt->parent_format);
+		if (!popt.format) {
+			out_error(NULL, "Unknown format: %s",
+				  out_name(opt->parent_format));
+			return false;
+		}
+	}
+	path = make_parent_path(opt->args[0], opt->parent);
+	good = chain_open(&job->parent, path, &popt,
+			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
+	free(path);
+	return good;
+}
+
+/* Formats with ids know only parents of their own. */
+static bool may_stand_on(struct job *job)
+{
+	const struct make_kind *kind;
+	const char *format = job->child.layer[0].format, *is;
+
+	if (job->nobody)
+		return true;
+	kind = make_kind_find(format);
+	is = job->parent.layer[0].format;
+	if (!kind)
+		return false;
+	if (kind->parent && strcmp(is, kind->parent->name)) {
+		out_error(job->parent.image, "Parent of a %s image is %s, not %s",
+			  format, kind->parent->name, is);
+		return false;
+	}
+	if (strcmp(format, "vmdk") || job->parent.layer[0].desc)
+		return true;
+	out_error(job->parent.image, "Image has no descriptor");
+	return false;
+}
+
+static bool rebase(struct job *job, const struct verb_options *opt)
+{
+	bool good;
+
+	if (!may_stand_on(job))
+		return false;
+	if (opt->unsafe)
+		return tell_parent(job, opt->parent);
+	job->old = out_alloc(1, CHUNK);
+	job->new = out_alloc(1, CHUNK);
+	good = chain_check(&job->child) && keep_all(job) &&
+	       tell_parent(job, opt->parent);
+	free(job->old);
+	free(job->new);
+	return good;
+}
+
+int cmd_rebase(const struct verb_options *opt)
+{
+	unsigned int flags = CHAIN_LOCK | CHAIN_WRITE;
+	struct job job = { 0 };
+	bool good = false;
+
+	if (!opt->parent) {
+		out_error(NULL, "On which parent? (see vdisk rebase --help)");
+		return VERB_USAGE;
+	}
+	job.nobody = !*opt->parent;
+	rechain_begin();
+	if (!chain_open(&job.child, opt->args[0], opt,
+			flags | (opt->unsafe ? CHAIN_ALONE : 0)))
+		return VERB_FAILED;
+	if (open_parent(&job, opt)) {
+		good = rebase(&job, opt);
+		if (!job.nobody)
+			chain_close(&job.parent);
+	}
+	chain_close(&job.child);
+	return good ? VERB_OK : VERB_FAILED;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* vdisk snapshot: a new, empty child on top of an image. */
+#include <stdlib.h>
+
+#include "chain.h"
+#include "make.h"
+#include "out.h"
+
+static bool has_parents(const struct make_kind *kind)
+{
+	const struct make_option *o;
+
+	for (o = kind->option; o->name; o++)
+		if (!strcmp(o->name, "backing_file"))
+			return true;
+	return false;
+}
+
+/* The image as its child will call it: from its own directory, if it can. */
+static char *name_for(const char *image, const char *child)
+{
+	const char *slash = strrchr(child, '/');
+	char *dir, *real_dir, *real, *name = NULL;
+	size_t n;
+
+	dir = slash ? out_text("%.*s", (int)(slash - child + 1), child)
+		    : out_text(".");
+	real_dir = realpath(dir, NULL);
+	real = realpath(image, NULL);
+	n = real_dir ? strlen(real_dir) : 0;
+	if (real && n && !strncmp(real, real_dir, n) &&
+	    (real[n] == '/' || n == 1))
+		name = out_text("%s", real + n + (n > 1));
+	else if (real)
+		name = out_text("%s", real);
+	free(dir);
+	free(real_dir);
+	free(real);
+	return name;
+}
+
+/* The format of the image, and of a child that it may have. */
+static bool look(const struct verb_options *opt,
+		 const struct vdisk_format **format, const char **child)
+{
+	const struct make_kind *kind;
+	struct chain chain;
+
+	if (!chain_open(&chain, opt->args[0], opt, CHAIN_LOCK))
+		return false;
+	*format = vdisk_format_find(chain.layer[0].format);
+	*child = (*format)->name;
+	chain_close(&chain);
+	if (opt->out_format) {
+		*child = opt->out_format;
+		return true;
+	}
+	kind = make_kind_find(*child);
+	/* QED takes any. */
+	if (kind && !has_parents(kind))
+		*child = "qed";
+	return kind;
+}
+
+int cmd_snapshot(const struct verb_options *opt)
+{
+	struct verb_options make = *opt;
+	const struct vdisk_format *format;
+	const char *child;
+	char *name;
+	int r;
+
+	if (!look(opt, &format, &child))
+		return VERB_FAILED;
+	make.format = vdisk_format_find(child);
+	if (!make.format) {
+		out_error(NULL, "Unknown format: %s", out_name(child));
+		return VERB_USAGE;
+	}
+	name = name_for(opt->args[0], opt->args[1]);
+	make.parent = name;
+	make.parent_format = format->name;
+	make.args = opt->args + 1;
+	make.nr_args = 1;
+	r = cmd_create(&make);
+	free(name);
+	return r;
+}

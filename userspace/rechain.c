@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Another size for the top of a chain, its descriptor too. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdlib.h>
+
+#include "desc_text.h"
+#include "out.h"
+#include "rechain_in.h"
+#include "resize.h"
+
+#define SPLIT_SEC (2u << 30 >> VDISK_SHIFT)
+
+static void stop(int sig)
+{
+	resize_stop = 1;
+}
+
+void rechain_begin(void)
+{
+	signal(SIGINT, stop);
+	signal(SIGTERM, stop);
+	signal(SIGHUP, stop);
+}
+
+/* Sectors of the last extent of a disk of @size_sec. */
+static u64 last_extent(const struct chain *chain, u64 size_sec)
+{
+	const struct vdisk_layer *top = &chain->disk->layer[chain->nr - 1];
+
+	return size_sec - top->part[top->nr - 1].first_sec;
+}
+
+/* Longer ones are another kind of disk. */
+static bool too_long(const struct chain *chain, u64 size_sec)
+{
+	const struct descriptor *desc = chain->layer[0].desc;
+
+	return desc && desc->create_type && size_sec > chain->disk->size_sec &&
+	       (strncasecmp(desc->create_type, "2Gb", 3) == 0 ||
+		strncasecmp(desc->create_type, "twoGb", 5) == 0) &&
+	       last_extent(chain, size_sec) > SPLIT_SEC;
+}
+
+static bool may_resize(struct chain *chain, u64 size_sec)
+{
+	const struct chain_layer *top = &chain->layer[0];
+
+	*chain->fault.text = 0;
+	if (!top->desc && top->part[top->nr - 1].image->opts.size_sec)
+		out_error(chain->image, "Disks of bundles keep their size");
+	else if (resize_check(chain->disk, size_sec))
+		out_error(chain->image, "%s", chain->fault.text);
+	else if (too_long(chain, size_sec))
+		out_error(chain->image, "Last extent would be over 2 GiB: %llu",
+			  (unsigned long long)last_extent(chain, size_sec));
+	else
+		return true;
+	return false;
+}
+
+/* What the descriptor says of the last extent. */
+static bool tell_extent(struct chain *chain, u64 size_sec)
+{
+	const struct chain_layer *top = &chain->layer[0];
+	char *old, *text;
+	bool good;
+
+	if (!top->desc)
+		return true;
+	old = desc_text_read(top);
+	if (!old)
+		return false;
+	text = desc_text_extent(old, last_extent(chain, size_sec));
+	good = desc_text_write(top, text);
+	free(text);
+	free(old);
+	return good;
+}
+
+static bool resize_image(struct chain *chain, u64 size_sec)
+{
+	int r;
+
+	*chain->fault.text = 0;
+	r = resize_disk(chain->disk, size_sec);
+	if (r)
+		out_error(chain->image, "%s", chain->fault.text);
+	/* What was begun is brought to its end, or left as it was. */
+	if (vdisk_disk_settle(chain->disk) && !r) {
+		out_error(chain->image, "%s", chain->fault.text);
+		r = -EIO;
+	}
+	return !r;
+}
+
+/* The descriptor never says more than there is. */
+bool rechain_size(struct chain *chain, u64 size_sec)
+{
+	if (!chain_check(chain) || !rechain_room(chain, size_sec) ||
+	    !may_resize(chain, size_sec))
+		return false;
+	if (size_sec < chain->disk->size_sec)
+		return tell_extent(chain, size_sec) &&
+		       resize_image(chain, size_sec);
+	return resize_image(chain, size_sec) && tell_extent(chain, size_sec);
+}
