@@ -47,10 +47,7 @@ while read -r name words; do
 	sized "$name: a little longer" "$top" "$raw" $((old + 1536))
 	more=20
 	case $name in
-	vhd-diff-blocks)
-		refused "$name: locators in the way" "Parent locator lies behind the BAT: [0-9]+$" \
-			"$vdisk" resize "$top" +260M ;;
-	vhd-bits | cowd-1) more=260 ;;
+	vhd-bits | vhd-diff-blocks | cowd-1) more=260 ;;
 	esac
 	t "$name: +${more}M" "$vdisk" resize "$top" +${more}M
 	sized "$name: a lot longer" "$top" "$raw" $((old + 1536 + (more << 20)))
