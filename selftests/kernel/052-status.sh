@@ -177,5 +177,14 @@ one "detach: btrfs" "^vdisk: $dm: Device is mounted on $mnt$" "$vdisk" detach "$
 umount "$mnt"
 t "detach" "$vdisk" detach "$dm"
 
+# What the man page shows, under names of our own.
+"$VDISK_TOP/selftests/lib/man-examples" kernel |
+	sed "s/\\bweb\\b/$dm-web/g; s/\\bdisk0/$dm-0/g; s|/mnt\\b|$mnt|g" >examples
+defer dm_gone "$dm-web"
+defer dm_gone "$dm-0"
+t "there are examples in the man page" test "$(wc -l <examples)" -gt 10
+t "the examples of the man page" env "PATH=${vdisk%/*}:$PATH" bash -euxo pipefail examples
+eq "they leave nothing" "$(devices)" ""
+
 cd /
 ktap_end
