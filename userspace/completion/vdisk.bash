@@ -87,7 +87,7 @@ _vdisk()
 		mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY \
 			< <(compgen -W "$(_vdisk_devices "$tool")" -- "$_vdisk_word")
 		;;
-	*:IMAGE | *:OUTPUT | *:PARENT) _vdisk_files ;;
+	*:IMAGE | *:OUTPUT | *:PARENT | *:CHILD) _vdisk_files ;;
 	esac
 } &&
 	complete -F _vdisk vdisk
