@@ -94,6 +94,24 @@ one "why: a file of that name comes first" "^vdisk: $dm: Unknown format" "$vdisk
 rm "$dm"
 t "detach" "$vdisk" detach "$dm"
 
+# A device that has given up writing
+truncate -s 8M low.raw
+low=$(losetup -f --show low.raw)
+defer losetup -d "$low"
+dm_create "$dm-low" "0 16384 linear $low 0"
+dm_create "$dm" "0 16384 vdisk rw 1 1 16384 raw 1 /dev/mapper/$dm-low"
+dd if=pattern of="$node" bs=64k count=1 oflag=direct conv=notrunc status=none
+dmsetup suspend "$dm-low"
+dmsetup load "$dm-low" --table "0 16384 error"
+dmsetup resume "$dm-low"
+fails "a flush fails" sync -d "$node"
+got=0
+"$vdisk" status "$dm" >told || got=$?
+eq "status: it says so, and exits 3" "$got $(grep '^health' told)" \
+	"3 health: a flush of a file failed; nothing is written any more"
+t "detach --deferred of what nobody uses" "$vdisk" detach --deferred "$dm"
+dm_remove "$dm-low"
+
 # why through a line with pieces, an offset and a layer
 truncate -s 8M one.raw two.raw
 dm_create "$dm" "0 20480 vdisk ro 2 1 20480 zero 0 3 4096 raw 2 $imgdir/one.raw offset=64 4096 error 0 12288 raw 1 $imgdir/two.raw"
