@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "holders.h"
+#include "line.h"
 #include "out.h"
 
 #define DEPTH_MOST 8	/* of devices on devices */
@@ -24,23 +25,6 @@ static void add(char **to, const char *between, const char *text,
 
 	free(*to);
 	*to = longer;
-}
-
-/* What /proc/self/mountinfo writes as \ooo. */
-static void unescape(char *text)
-{
-	char *to = text;
-
-	for (; *text; text++) {
-		if (*text == '\\' && text[1] && text[2] && text[3]) {
-			*to++ = (char)((text[1] - '0') << 6 |
-				       (text[2] - '0') << 3 | (text[3] - '0'));
-			text += 3;
-		} else {
-			*to++ = *text;
-		}
-	}
-	*to = 0;
 }
 
 static bool is_device(const char *path, u32 major, u32 minor)
@@ -72,9 +56,9 @@ static char *mount_point(char *line, u32 major, u32 minor)
 	source += strcspn(source, " ");
 	source += strspn(source, " ");
 	source[strcspn(source, " \n")] = 0;
-	unescape(source);
+	line_unescape(source);
 	point[strcspn(point, " ")] = 0;
-	unescape(point);
+	line_unescape(point);
 	if (a ? a == major && b == minor : is_device(source, major, minor))
 		return point;
 	return NULL;
@@ -108,7 +92,7 @@ static void add_swap(char **what, u32 major, u32 minor)
 
 	while (f && getline(&line, &room, f) > 0) {
 		line[strcspn(line, " \t\n")] = 0;
-		unescape(line);
+		line_unescape(line);
 		if (is_device(line, major, minor))
 			add(what, " and ", "is used for swap", "");
 	}

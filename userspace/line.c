@@ -39,10 +39,9 @@ static bool is_octal(const char *text)
 	return strspn(text, "01234567") >= 3 && *text < '4';
 }
 
-/* In a name, \ooo stands for a byte. */
-static char *name_of(const char *text)
+void line_unescape(char *text)
 {
-	char *name = out_text("%s", text), *to = name;
+	char *to = text;
 
 	for (; *text; to++) {
 		if (*text == '\\' && is_octal(text + 1)) {
@@ -54,7 +53,6 @@ static char *name_of(const char *text)
 		}
 	}
 	*to = 0;
-	return name;
 }
 
 static bool parse_key(struct line_extent *ext, const char *text)
@@ -85,7 +83,8 @@ static bool parse_extent(struct line_extent *ext, char **rest)
 	text = word(rest);
 	if (!text)
 		return false;
-	ext->path = name_of(text);
+	ext->path = out_text("%s", text);
+	line_unescape(ext->path);
 	while (--args) {
 		text = word(rest);
 		if (!text || !parse_key(ext, text))

@@ -28,6 +28,9 @@ struct line {
 bool line_parse(struct line *line, const char *params);
 void line_free(struct line *line);
 
+/* In a name \ooo stands for a byte, in octal; in /proc's files, too. */
+void line_unescape(char *text);
+
 /* Of the top layer, what a user calls the image; NULL if it has no file. */
 const struct line_extent *line_image(const struct line *line);
 

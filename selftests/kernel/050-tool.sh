@@ -13,23 +13,6 @@ need_disk 1G disk
 scratch_fs ext4 "$disk" imgdir
 cd "$imgdir"
 
-# one DESCRIPTION REGEX COMMAND...: refused in exactly one line
-one()
-{
-	local description=$1 regex=$2 err
-
-	shift 2
-	if err=$("$@" 2>&1 >/dev/null); then
-		fail "$description" "\$ $* was not refused"
-	elif [ "$(wc -l <<<"$err")" -eq 1 ] && grep -Eq -- "$regex" <<<"$err"; then
-		pass "$description"
-	else
-		fail "$description" "\$ $*
-$err
-wanted one line: $regex"
-	fi
-}
-
 field()
 {
 	"$vdisk" list --json | python3 -c 'import json, sys

@@ -14,23 +14,6 @@ scratch_fs ext4 "$disk" imgdir
 cd "$imgdir"
 node=/dev/mapper/$dm
 
-# one DESCRIPTION REGEX COMMAND...: refused in exactly one line
-one()
-{
-	local description=$1 regex=$2 err
-
-	shift 2
-	if err=$("$@" 2>&1 >/dev/null); then
-		fail "$description" "\$ $* was not refused"
-	elif [ "$(wc -l <<<"$err")" -eq 1 ] && grep -Eq -- "$regex" <<<"$err"; then
-		pass "$description"
-	else
-		fail "$description" "\$ $*
-$err
-wanted one line: $regex"
-	fi
-}
-
 value()
 {
 	"$vdisk" status --json "$dm" | jq -r ".$1"

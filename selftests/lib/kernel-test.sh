@@ -14,6 +14,7 @@
 #	dm_create NAME LINE      create, and remove at the end
 #	dm_remove NAME
 #	attach NAME IMAGE [ARG...]  by the tool, detached at the end
+#	one DESCRIPTION REGEX COMMAND...  it must fail, in exactly one line that matches
 #	sha FILE|DEVICE          SHA-256 of the contents
 #	tree_sha DIR             SHA-256 of every file, sorted, as text
 #	make_tree DIR FILES SEED  files of many sizes, the same each time
@@ -137,6 +138,22 @@ attach()
 	shift
 	"$vdisk" attach "$name" "$@" || return
 	defer dm_gone "$name"
+}
+
+one()
+{
+	local description=$1 regex=$2 err
+
+	shift 2
+	if err=$("$@" 2>&1 >/dev/null); then
+		fail "$description" "\$ $* was not refused"
+	elif [ "$(wc -l <<<"$err")" -eq 1 ] && grep -Eq -- "$regex" <<<"$err"; then
+		pass "$description"
+	else
+		fail "$description" "\$ $*
+$err
+wanted one line: $regex"
+	fi
 }
 
 sha()
