@@ -93,26 +93,6 @@ static bool fail(const char *subject, int err)
 	return false;
 }
 
-/* The errno of a file that may not be replaced, or 0. */
-static int check_old(const struct make *make, const char *path,
-		     const struct stat *st)
-{
-	int fd, r;
-
-	if (!make->force)
-		return EEXIST;
-	if (S_ISDIR(st->st_mode))
-		return EISDIR;
-	if (!S_ISREG(st->st_mode))
-		return EINVAL;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno;
-	r = lock_image(fd, true);
-	close(fd);
-	return r == -EBUSY ? EBUSY : 0;
-}
-
 static bool is_source(const struct make *make, const struct stat *st)
 {
 	unsigned int i;
@@ -124,11 +104,37 @@ static bool is_source(const struct make *make, const struct stat *st)
 	return false;
 }
 
+static bool is_locked(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return false;
+	r = lock_image(fd, true);
+	close(fd);
+	return r == -EBUSY;
+}
+
+/* Why a file that is there may not be replaced, or NULL. */
+static const char *old_fault(const struct make *make, const char *path,
+			     const struct stat *st)
+{
+	if (!make->force)
+		return strerror(EEXIST);
+	if (S_ISDIR(st->st_mode))
+		return strerror(EISDIR);
+	if (!S_ISREG(st->st_mode))
+		return "Not a regular file";
+	if (is_source(make, st))
+		return "The new image is made from this file";
+	return is_locked(path) ? "Image is in use by another program" : NULL;
+}
+
 /* May @path be made? *@real is where; a link's file is replaced, not the link. */
 static bool check_path(const struct make *make, const char *path, char **real)
 {
+	const char *fault;
 	struct stat st;
-	int err;
 
 	*real = NULL;
 	if (lstat(path, &st)) {
@@ -141,34 +147,41 @@ static bool check_path(const struct make *make, const char *path, char **real)
 		*real = realpath(path, NULL);
 		if (!*real || stat(*real, &st))
 			return fail(path, errno);
-	}
-	err = check_old(make, *real ? *real : path, &st);
-	if (!err && is_source(make, &st)) {
-		out_error(path, "The new image is made from this file");
-		return false;
-	}
-	if (err == EINVAL) {
-		out_error(path, "Not a regular file");
-		return false;
-	}
-	if (err == EBUSY) {
-		out_error(path, "Image is in use by another program");
-		return false;
-	}
-	if (err)
-		return fail(path, err);
-	if (!*real)
+	} else {
 		*real = out_text("%s", path);
-	return true;
+	}
+	fault = old_fault(make, *real, &st);
+	if (fault)
+		out_error(path, "%s", fault);
+	return !fault;
 }
 
+/* A name of its own beside @path, not used by a program that was killed. */
 static char *temp_name(const struct make *make, const char *path)
 {
 	const char *slash = strrchr(path, '/');
+	unsigned int i = make->nr;
+	struct stat st;
+	char *name;
 
-	return out_text("%.*s.vdisk-%ld-%u",
-			slash ? (int)(slash - path + 1) : 0, path,
-			(long)getpid(), make->nr);
+	for (;; i++) {
+		name = out_text("%.*s.vdisk-%ld-%u",
+				slash ? (int)(slash - path + 1) : 0, path,
+				(long)getpid(), i);
+		if (lstat(name, &st))
+			return name;
+		free(name);
+	}
+}
+
+static int create(const char *temp, bool directory)
+{
+	int fd;
+
+	if (directory)
+		return mkdir(temp, 0777);
+	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	return fd < 0 ? fd : close(fd);
 }
 
 /* Takes the names over. */
@@ -176,25 +189,19 @@ static bool add(struct make *make, char *path, char *temp, bool directory,
 		bool inside)
 {
 	sigset_t old;
-	int r, err;
+	int err = 0;
 
 	hold_signals(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
-	if (directory) {
-		r = mkdir(temp, 0777);
-	} else {
-		r = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-		if (r >= 0)
-			close(r);
-	}
-	err = errno;
-	if (r >= 0)
+	if (create(temp, directory))
+		err = errno;
+	else
 		make->file[make->nr++] = (struct make_file){
 			.path = path, .temp = temp, .directory = directory,
 			.inside = inside,
 		};
 	let_signals(&old);
-	if (r >= 0)
+	if (!err)
 		return true;
 	fail(path, err);
 	free(path);
