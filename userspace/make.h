@@ -59,6 +59,10 @@ struct make_file {
 	char *temp;		/* the name it has */
 	bool directory;
 	bool inside;		/* goes where its directory goes */
+	bool replaces;		/* a file of this owner and mode */
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
 	const struct vdisk_format *format;	/* with @sectors */
 	u64 sectors;		/* of the disk in it; 0 = none */
 };

@@ -130,29 +130,36 @@ static const char *old_fault(const struct make *make, const char *path,
 	return is_locked(path) ? "Image is in use by another program" : NULL;
 }
 
-/* May @path be made? *@real is where; a link's file is replaced, not the link. */
-static bool check_path(const struct make *make, const char *path, char **real)
+/*
+ * May @path be made? Fills what is known of @file: where it is (a link's file is
+ * replaced, not the link), and whom the file there belongs to.
+ */
+static bool check_path(const struct make *make, const char *path,
+		       struct make_file *file)
 {
 	const char *fault;
 	struct stat st;
 
-	*real = NULL;
 	if (lstat(path, &st)) {
 		if (errno != ENOENT)
 			return fail(path, errno);
-		*real = out_text("%s", path);
+		file->path = out_text("%s", path);
 		return true;
 	}
 	if (S_ISLNK(st.st_mode) && make->force) {
-		*real = realpath(path, NULL);
-		if (!*real || stat(*real, &st))
+		file->path = realpath(path, NULL);
+		if (!file->path || stat(file->path, &st))
 			return fail(path, errno);
 	} else {
-		*real = out_text("%s", path);
+		file->path = out_text("%s", path);
 	}
-	fault = old_fault(make, *real, &st);
+	fault = old_fault(make, file->path, &st);
 	if (fault)
 		out_error(path, "%s", fault);
+	file->replaces = true;
+	file->uid = st.st_uid;
+	file->gid = st.st_gid;
+	file->mode = st.st_mode & 0777;
 	return !fault;
 }
 
@@ -174,67 +181,70 @@ static char *temp_name(const struct make *make, const char *path)
 	}
 }
 
-static int create(const char *temp, bool directory)
+/* Until it has the owner of what it replaces it is nobody else's to read. */
+static int create(const struct make_file *file)
 {
 	int fd;
 
-	if (directory)
-		return mkdir(temp, 0777);
-	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (file->directory)
+		return mkdir(file->temp, 0777);
+	fd = open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		  file->replaces ? 0600 : 0666);
 	return fd < 0 ? fd : close(fd);
 }
 
-/* Takes the names over. */
-static bool add(struct make *make, char *path, char *temp, bool directory,
-		bool inside)
+/* Takes the names in @file over. */
+static bool add(struct make *make, struct make_file file)
 {
 	sigset_t old;
 	int err = 0;
 
 	hold_signals(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
-	if (create(temp, directory))
+	if (create(&file))
 		err = errno;
 	else
-		make->file[make->nr++] = (struct make_file){
-			.path = path, .temp = temp, .directory = directory,
-			.inside = inside,
-		};
+		make->file[make->nr++] = file;
 	let_signals(&old);
 	if (!err)
 		return true;
-	fail(path, err);
-	free(path);
-	free(temp);
+	fail(file.path, err);
+	free(file.path);
+	free(file.temp);
+	return false;
+}
+
+static bool add_named(struct make *make, const char *path, bool directory)
+{
+	struct make_file file = { .directory = directory };
+
+	if (check_path(make, path, &file)) {
+		file.temp = temp_name(make, file.path);
+		return add(make, file);
+	}
+	free(file.path);
 	return false;
 }
 
 bool make_file(struct make *make, const char *path)
 {
-	char *real;
-
-	if (check_path(make, path, &real))
-		return add(make, real, temp_name(make, real), false, false);
-	free(real);
-	return false;
+	return add_named(make, path, false);
 }
 
 bool make_directory(struct make *make, const char *path)
 {
-	char *real;
-
-	if (check_path(make, path, &real))
-		return add(make, real, temp_name(make, real), true, false);
-	free(real);
-	return false;
+	return add_named(make, path, true);
 }
 
 bool make_file_inside(struct make *make, const char *name)
 {
 	const struct make_file *dir = &make->file[0];
 
-	return add(make, out_text("%s/%s", dir->path, name),
-		   out_text("%s/%s", dir->temp, name), false, true);
+	return add(make, (struct make_file){
+		.path = out_text("%s/%s", dir->path, name),
+		.temp = out_text("%s/%s", dir->temp, name),
+		.inside = true,
+	});
 }
 
 /*-----------------------------------------------------------------
@@ -367,6 +377,12 @@ static int sync_directory(const char *path)
 /* Not over a file that came in the meantime, unless that was asked for. */
 static int give_name(const struct make *make, const struct make_file *file)
 {
+	/* Who may not give it away keeps it, with the same mode. */
+	if (file->replaces && chown(file->temp, file->uid, file->gid) &&
+	    errno != EPERM)
+		return errno;
+	if (file->replaces && chmod(file->temp, file->mode))
+		return errno;
 	if (make->force)
 		return rename(file->temp, file->path) ? errno : 0;
 	if (!renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path,

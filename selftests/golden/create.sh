@@ -298,8 +298,12 @@ refused "a failure leaves what was to be replaced" 'Table size' \
 	"$vdisk" create --force -f qed -o table_size=3 there.img 1M
 eq "as it was" "$(cat there.img)" precious
 ln -s there.img link.img
+chmod 640 there.img
+chown 65534:65534 there.img 2>/dev/null
+before=$(stat -c '%a %u %g' there.img)
 t "--force through a link" "$vdisk" create --force -f qed link.img 1M
 eq "replaces the file behind it" "$(readlink link.img) $("$vdisk" probe there.img)" "there.img qed"
+eq "with its mode and owner" "$(stat -c '%a %u %g' there.img)" "$before"
 t "--force with extents" "$vdisk" create --force -f vmdk -o subformat=monolithicFlat x.vmdk 1M
 status "which is whole" 0 "$vdisk" check x.vmdk
 python3 - there.img >locked <<'END' &
