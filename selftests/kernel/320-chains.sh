@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G timeout=600 long
+# VM: disk=2G timeout=900
 #
 # Many layers, many extents, and one base below several devices.
 . "$(dirname "$0")/../lib/kernel-test.sh"

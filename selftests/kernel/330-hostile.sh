@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=512M timeout=300 long
+# VM: disk=512M timeout=600
 #
 # Files that an image names and may not have, and images that others have open:
 # refused with one line, and nothing is written.
