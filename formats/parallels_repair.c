@@ -120,8 +120,114 @@ static int parallels_point(const struct vdisk_geom *geom,
 	return 0;
 }
 
+/* The map of changed blocks as a feature, behind its section's head. */
+struct bitmap_disk {
+	__le64 size;		/* sectors of the disk */
+	u8 id[16];
+	__le32 granularity;	/* sectors a bit */
+	__le32 l1_size;		/* entries that follow, 8 bytes each */
+} __packed;
+
+static_assert(sizeof(struct bitmap_disk) == 32,
+	      "Parallels bitmap starts with 32 bytes");
+
+/*
+ * Where the entries of the first map of changed blocks are, and how many, as
+ * far as the extension's first block tells of it.
+ */
+static int find_bitmap(const struct vdisk_geom *geom, struct vdisk_step *step,
+		       u64 ext, u64 *l1_off, u64 *entries)
+{
+	u32 at = offsetof(struct parallels_ext_disk, first), size;
+	const struct parallels_feature_disk *f;
+	const struct bitmap_disk *b;
+	const u8 *p;
+	u32 len;
+
+	*entries = 0;
+	len = VDISK_BLOCK - (u32)(ext & (VDISK_BLOCK - 1));
+	len = (u32)vdisk_min(len, geom->unit_len);
+	if (ext > step->file_len || len > step->file_len - ext)
+		return 0;
+	p = vdisk_want(step, ext, len);
+	if (!p)
+		return -EAGAIN;
+	if (vdisk_le64(p) != PARALLELS_EXT_MAGIC)
+		return 0;
+	while (at + sizeof(*f) + sizeof(*b) <= len) {
+		f = (const void *)(p + at);
+		b = (const void *)(p + at + sizeof(*f));
+		size = le32_of(f->data_size);
+		at += (u32)sizeof(*f);
+		if (le64_of(f->magic) == PARALLELS_DIRTY_BITMAP) {
+			if (size < sizeof(*b))
+				return 0;
+			*l1_off = ext + at + sizeof(*b);
+			*entries = vdisk_min(le32_of(b->l1_size),
+					     (size - sizeof(*b)) / 8);
+			return 0;
+		}
+		if (!le64_of(f->magic) || size > len)
+			return 0;
+		at += (u32)vdisk_align(size, 8, 0);
+	}
+	return 0;
+}
+
+/* The clusters that hold the map's bits: no BAT entry names them. */
+static int parallels_more(const struct vdisk_geom *geom,
+			  struct vdisk_step *step, u64 *cursor,
+			  struct vdisk_range *range)
+{
+	u64 ext, l1_off = 0, entries, sector, i;
+	const u8 *p = vdisk_want(step, 0, PARALLELS_HEADER_LEN);
+	u32 n;
+	int r;
+
+	*range = (struct vdisk_range){ .kind = VDISK_RANGE_META };
+	if (!p)
+		return -EAGAIN;
+	ext = vdisk_le64(p + offsetof(struct parallels_header_disk, ext_off));
+	if (!ext || ext >= step->file_len / VDISK_SECTOR) {
+		*cursor = ~0ull;
+		return 0;
+	}
+	r = find_bitmap(geom, step, ext * VDISK_SECTOR, &l1_off, &entries);
+	if (r == -EAGAIN)
+		return r;
+	if (*cursor >= entries || l1_off > step->file_len ||
+	    entries * 8 > step->file_len - l1_off) {
+		*cursor = ~0ull;
+		return 0;
+	}
+	l1_off += *cursor * 8;
+	n = (u32)vdisk_min(entries - *cursor,
+			   (VDISK_BLOCK - (l1_off & (VDISK_BLOCK - 1))) / 8);
+	/* An entry may lie on the edge of two blocks; clusters are aligned. */
+	if (!n) {
+		++*cursor;
+		return 0;
+	}
+	p = vdisk_want(step, l1_off, n * 8);
+	if (!p)
+		return -EAGAIN;
+	for (i = 0; i < n && !range->len; i++) {
+		sector = vdisk_le64(p + i * 8);
+		if (sector < 2 || sector >= step->file_len / VDISK_SECTOR)
+			continue;
+		range->off = sector * VDISK_SECTOR;
+		range->len = vdisk_min(geom->unit_len,
+				       step->file_len - range->off);
+	}
+	*cursor += i;
+	if (*cursor == entries)
+		*cursor = ~0ull;
+	return 0;
+}
+
 const struct vdisk_repair vdisk_parallels_repair = {
 	.format		= &vdisk_parallels_format,
 	.head		= parallels_head,
+	.more		= parallels_more,
 	.point		= parallels_point,
 };

@@ -64,7 +64,9 @@ struct vdisk_repair {
 		     struct vdisk_plan *plan);
 
 	/*
-	 * Step. Bytes owned that walk() does not tell of, as it does. Optional.
+	 * Step. Bytes owned that walk() does not tell of, as other programs put
+	 * them there. *@cursor is 0 at first and opaque after, ~0: it is over. A
+	 * range of length 0 is none, but it goes on. No fault is told. Optional.
 	 */
 	int (*more)(const struct vdisk_geom *geom, struct vdisk_step *step,
 		    u64 *cursor, struct vdisk_range *range);

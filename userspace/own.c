@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../formats/repair.h"
 #include "out.h"
 #include "own.h"
 
@@ -211,6 +212,29 @@ static void end_pass(struct own *own)
 	own->nr = 0;
 }
 
+/* What other programs put there, of which the format's walk knows nothing. */
+static int pass_more(struct own *own)
+{
+	const struct vdisk_repair *ops = vdisk_repair_find(own->image->format);
+	struct vdisk_range range;
+	struct vdisk_drive d;
+	u64 cursor = 0;
+	int r = 0;
+
+	while (ops && ops->more && cursor != ~0ull && !own->enough) {
+		vdisk_drive_start(&d, own->image);
+		do {
+			r = ops->more(&own->image->geom, &d.step, &cursor,
+				      &range);
+		} while (vdisk_drive_again(&d, own->image, &r));
+		if (r)
+			return r;
+		if (range.len)
+			add(own, &range);
+	}
+	return 0;
+}
+
 static int pass(struct own *own)
 {
 	struct vdisk_range range;
@@ -238,7 +262,7 @@ static int pass(struct own *own)
 		if (range.len)
 			add(own, &range);
 	} while (range.len && !own->enough);
-	return 0;
+	return pass_more(own);
 }
 
 int own_check(struct vdisk_image *image, const struct own_options *opt,

@@ -28,6 +28,20 @@ int vdisk_image_walk(struct vdisk_image *image, u64 *cursor,
 	return -EUCLEAN;
 }
 
+const struct vdisk_repair *vdisk_repair_find(const struct vdisk_format *format)
+{
+	return NULL;
+}
+
+void vdisk_drive_start(struct vdisk_drive *d, struct vdisk_image *image)
+{
+}
+
+bool vdisk_drive_again(struct vdisk_drive *d, struct vdisk_image *image, int *r)
+{
+	return false;
+}
+
 static u32 seed;
 
 static u32 rnd(u32 below)
