@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Images with one fault each, found and repaired.
 
+  repair.py crash VDISK DIR SHIM COUNT  repairs are cut off: the states that a
+                                 power failure may leave of them, COUNT images,
+                                 are repaired again. SHIM: lib/writes.c
   repair.py run VDISK DIR PART   the images of faults.py before `check` and
                                  `check --repair`; one line "ok|bad TAB NAME TAB
                                  DETAIL" for each, a last line "end TAB COUNT TAB
@@ -18,7 +21,9 @@ What is demanded of every image:
 """
 import hashlib
 import os
+import random
 import shutil
+import struct
 import sys
 
 from faults import (Run, all_faults, damage, goods, said, sectors_of)
@@ -195,5 +200,123 @@ def do_run(vdisk, top, part):
     print("end", n, judge.repaired, sep="\t")
 
 
+# ---------------------------------------------------------------------------
+# Cut off in the middle.
+
+def epochs(log):
+    """What was written between flushes, from a log of lib/writes.c."""
+    at, now, done = 0, [], []
+    while at < len(log):
+        kind, off, length = struct.unpack_from("=QQQ", log, at)
+        at += 24
+        if kind == ord("f"):
+            done.append(now)
+            now = []
+        elif kind == ord("w"):
+            now.append((off, log[at:at + length]))
+            at += length
+        elif kind == ord("p"):
+            now.append((off, bytes(length)))
+        else:
+            now.append((off, None))
+    return done + [now]
+
+
+def apply(data, event, keep=None):
+    """One event; of a write only the sectors that KEEP says yes to."""
+    off, new = event
+    if new is None:
+        data[off:] = bytes(max(0, off - len(data)))
+        return
+    if len(data) < off + len(new):
+        data.extend(bytes(off + len(new) - len(data)))
+    for i in range(0, len(new), SECTOR):
+        part = new[i:i + SECTOR]
+        if keep is None or keep():
+            data[off + i:off + i + len(part)] = part
+
+
+def states(data, log, rng):
+    """Files that a crash may leave: a prefix of epochs, some of the next."""
+    for epoch in epochs(log):
+        for n in range(min(len(epoch), 3)):
+            cut = bytearray(data)
+            for event in epoch[:n]:
+                apply(cut, event)
+            yield bytes(cut)
+        for _ in range(2 if epoch else 0):
+            cut = bytearray(data)
+            for event in epoch:
+                # Changes of the length keep their order to what is written.
+                apply(cut, event, lambda: rng.random() < 0.5)
+            yield bytes(cut)
+        for event in epoch:
+            apply(data, event)
+    yield bytes(data)
+
+
+def crash(judge, f, g, shim, rng):
+    """Every state is repaired to what the whole repair would have made."""
+    judge.where = os.path.join(judge.top, "image")
+    g.write(judge.where)
+    judge.path = os.path.join(judge.where, f.main or g.main)
+    judge.flags = f.args
+    log = os.path.join(judge.top, "log")
+    before = judge.before(f, g)
+    with open(judge.path, "rb") as image:
+        data = bytearray(image.read())
+    os.environ.update(LD_PRELOAD=shim, WRITES_FILE=judge.path, WRITES_LOG=log)
+    r = judge.check("--repair")
+    for name in ("LD_PRELOAD", "WRITES_FILE", "WRITES_LOG"):
+        del os.environ[name]
+    if r.code or not os.path.exists(log):
+        return 0, ["not repaired: %s" % r]
+    with open(log, "rb") as written:
+        log_data = written.read()
+    os.unlink(log)
+    n, seen = 0, set()
+    for state in states(data, log_data, rng):
+        if state in seen:
+            continue
+        seen.add(state)
+        n += 1
+        with open(judge.path, "wb") as image:
+            image.write(state)
+        r = judge.check("--repair")
+        bad = ["state %d: %s" % (n, r)] if r.code or r.err else []
+        bad += judge.check().went_well()
+        bad = bad or judge.content(f, g, before)
+        if bad:
+            return n, ["state %d" % n] + bad
+    return n, []
+
+
+def do_crash(vdisk, top, shim, count):
+    judge, good, rng = Judge(vdisk, top), goods(), random.Random(1)
+    # Sound ones and those that are refused fall out by what check says.
+    faults = [f for f in all_faults(good) if f.name not in LEFT and
+              f.show in ("open", "walk", "leak", "found", "write") and
+              len(good[f.base].files) == 1]
+    rng.shuffle(faults)
+    n = states_seen = 0
+    for f in faults:
+        g = damage(f, good)
+        g.write(os.path.join(top, "image"))
+        judge.path = os.path.join(top, "image", f.main or g.main)
+        judge.flags = f.args
+        skip = judge.check().code not in (2, 3)
+        shutil.rmtree(os.path.join(top, "image"))
+        if skip or n == int(count):
+            continue
+        n += 1
+        made, bad = crash(judge, f, g, shim, rng)
+        states_seen += made
+        shutil.rmtree(judge.where, ignore_errors=True)
+        print("bad" if bad else "ok", "cut off: " + f.name,
+              " / ".join(bad).replace("\n", " ").replace("\t", " "), sep="\t",
+              flush=True)
+    print("end", n, states_seen, sep="\t")
+
+
 if __name__ == "__main__":
-    do_run(*sys.argv[2:])
+    {"run": do_run, "crash": do_crash}[sys.argv[1]](*sys.argv[2:])

@@ -8,18 +8,37 @@
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-part=some
-[ -z "${VDISK_LONG:-}" ] || part=all
-counted=0 repaired=0
-while IFS=$'\t' read -r verdict name detail; do
-	case $verdict in
-	ok) pass "$name" ;;
-	bad) fail "$name" "$detail" ;;
-	end) counted=$name repaired=$detail ;;
-	esac
-done < <("$here/repair.py" run "$vdisk" "$tmp" "$part" 2>"$tmp/.err")
-eq "every image was tried" "$ktap_points $(cat "$tmp/.err")" "$counted "
-echo "# $repaired of $counted images were repaired"
+part=some cut=25
+[ -z "${VDISK_LONG:-}" ] || part=all cut=1000
+
+# The last line says how many there were: without it the generator died.
+# verdicts DESCRIPTION COMMAND...
+verdicts()
+{
+	local description=$1 before=$ktap_points counted=0 verdict name detail
+
+	shift
+	while IFS=$'\t' read -r verdict name detail; do
+		case $verdict in
+		ok) pass "$name" ;;
+		bad) fail "$name" "$detail" ;;
+		end) counted=$name ktap_sum=$detail ;;
+		esac
+	done < <("$@" 2>"$tmp/.err")
+	eq "$description" "$((ktap_points - before)) $(cat "$tmp/.err")" \
+		"$counted "
+}
+
+verdicts "every image was tried" \
+	"$here/repair.py" run "$vdisk" "$tmp" "$part"
+echo "# $ktap_sum images were repaired"
+
+# A repair that a power failure cuts off, at each flush and between them.
+need_cmd "${CC:-cc}"
+"${CC:-cc}" -shared -fPIC -O1 -o "$tmp/writes.so" "$here/../lib/writes.c" -ldl
+verdicts "every repair was cut off" \
+	"$here/repair.py" crash "$vdisk" "$tmp" "$tmp/writes.so" "$cut"
+echo "# $ktap_sum states of cut-off repairs were repaired"
 
 # What is in use is not repaired; nor is it with -U, which would not look.
 image=$tmp/image.qed
