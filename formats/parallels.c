@@ -533,24 +533,6 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
-static int walk_ext(const struct vdisk_geom *geom, struct vdisk_step *step,
-		    struct vdisk_range *range)
-{
-	const u8 *p;
-
-	if (!geom->priv[EXT_OFF])
-		return 0;
-	/* Was it dropped since? */
-	p = vdisk_want(step, offsetof(struct parallels_header_disk, ext_off), 8);
-	if (!p)
-		return -EAGAIN;
-	if (!vdisk_le64(p))
-		return 0;
-	range->off = geom->priv[EXT_OFF];
-	range->len = geom->unit_len;
-	return 0;
-}
-
 static int parallels_walk(const struct vdisk_geom *geom,
 			  struct vdisk_step *step, u64 *cursor,
 			  struct vdisk_range *range)
@@ -565,10 +547,10 @@ static int parallels_walk(const struct vdisk_geom *geom,
 		return r;
 	if (*cursor == entries * 2) {
 		range->len = PARALLELS_HEADER_LEN;
-	} else if (*cursor == entries * 2 + 1) {
-		r = walk_ext(geom, step, range);
-		if (r)
-			return r;
+	} else if (*cursor == entries * 2 + 1 && geom->priv[EXT_OFF]) {
+		/* The mark drops it, but no entry may point there until close. */
+		range->off = geom->priv[EXT_OFF];
+		range->len = geom->unit_len;
 	}
 	++*cursor;
 	return 0;
