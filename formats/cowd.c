@@ -136,7 +136,7 @@ static int cowd_grow(const struct vdisk_geom *geom, struct vdisk_step *step,
 {
 	*plan = (struct vdisk_plan){ 0 };
 	if (new_end > COWD_MAX_END)
-		return vdisk_bad(step, "COWD file is full at 2 TiB", new_end);
+		return vdisk_full(step, "COWD file is full at 2 TiB", new_end);
 	vdisk_plan_length(plan, VDISK_BEFORE, new_end);
 	set_free(plan, new_end);
 	return 0;

@@ -120,6 +120,12 @@ int vdisk_bad(struct vdisk_step *step, const char *why, u64 value)
 	return -EUCLEAN;
 }
 
+int vdisk_full(struct vdisk_step *step, const char *why, u64 value)
+{
+	step->full = true;
+	return vdisk_bad(step, why, value);
+}
+
 bool vdisk_want_unit(struct vdisk_step *step, const struct vdisk_geom *geom,
 		     u32 len, u32 count)
 {

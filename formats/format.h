@@ -115,6 +115,7 @@ struct vdisk_step {
 	struct vdisk_need need;
 	const char *why;
 	u64 value;
+	bool full;		/* -EUCLEAN: no damage, but no entry can say more */
 };
 
 /* What the caller knows of an image before it is opened. */
@@ -414,6 +415,9 @@ u32 vdisk_have(const struct vdisk_step *step, u64 off, u32 len,
 
 /* Set why and value; returns -EUCLEAN. */
 int vdisk_bad(struct vdisk_step *step, const char *why, u64 value);
+
+/* The same, and step->full: what it is asked for has no place in the format. */
+int vdisk_full(struct vdisk_step *step, const char *why, u64 value);
 
 /*
  * Ask for space: true if step->unit (->table) already answers, else the need

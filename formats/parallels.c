@@ -387,8 +387,9 @@ static int parallels_alloc(const struct vdisk_geom *geom,
 	off = step->unit.off;
 	if (off > geom->priv[LIMIT] ||
 	    vdisk_div(geom->priv[LIMIT] - off, geom->unit_len) < n)
-		return vdisk_bad(step, "BAT entries cannot say so large an offset",
-				 off);
+		return vdisk_full(step,
+				  "BAT entries cannot say so large an offset",
+				  off);
 	vdisk_plan_set(plan, VDISK_PUBLISH, bat_off(i), PARALLELS_ENTRY_LEN,
 		       false, (u32)n, vdisk_div(off, geom->priv[ENTRY_LEN]),
 		       geom->priv[V2] ? 1 : geom->unit_sec);
@@ -464,7 +465,7 @@ static int parallels_grow(const struct vdisk_geom *geom,
 {
 	*plan = (struct vdisk_plan){ 0 };
 	if (new_end > geom->priv[LIMIT] || new_end >> 63)
-		return vdisk_bad(step, "Parallels file is full", new_end);
+		return vdisk_full(step, "Parallels file is full", new_end);
 	vdisk_plan_length(plan, VDISK_BEFORE, new_end);
 	return 0;
 }

@@ -504,8 +504,8 @@ static int qed_grow(const struct vdisk_geom *geom, struct vdisk_step *step,
 {
 	*plan = (struct vdisk_plan){ 0 };
 	if (new_end >> 63)
-		return vdisk_bad(step, "QED file is full at 2^63 bytes",
-				 new_end);
+		return vdisk_full(step, "QED file is full at 2^63 bytes",
+				  new_end);
 	vdisk_plan_length(plan, VDISK_BEFORE, new_end);
 	return 0;
 }

@@ -440,7 +440,7 @@ static int new_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	off = step->unit.off;
 	if (off >= (u64)VHD_FREE * VDISK_SECTOR)
-		return vdisk_bad(step, "VHD file is full at 2 TiB", off);
+		return vdisk_full(step, "VHD file is full at 2 TiB", off);
 
 	if (geom->flags & VDISK_GEOM_PARENT) {
 		vdisk_plan_zero(plan, VDISK_IN_DATA, off, bitmap);

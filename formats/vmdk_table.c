@@ -323,7 +323,7 @@ static int make_tables(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	p->gt_off = step->table.off;
 	if (p->gt_off + all > VMDK_MAX_OFF)
-		return vdisk_bad(step, "VMDK file is full at 2 TiB", p->gt_off);
+		return vdisk_full(step, "VMDK file is full at 2 TiB", p->gt_off);
 	vdisk_plan_zero(plan, VDISK_IN_DATA, p->gt_off, all);
 	set_table(geom->priv[VMDK_GD_OFF], p->gd, p->gt_off, plan);
 	if (rgd_off) {
@@ -369,7 +369,7 @@ static int alloc_packed(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	off = step->unit.off;
 	if (off >= VMDK_MAX_OFF)
-		return vdisk_bad(step, "VMDK file is full at 2 TiB", off);
+		return vdisk_full(step, "VMDK file is full at 2 TiB", off);
 
 	vdisk_plan_set(plan, VDISK_IN_DATA, off, 8, false, 1,
 		       plan->first_sec, 0);
@@ -401,7 +401,7 @@ static int alloc_grains(const struct vdisk_geom *geom, struct vdisk_step *step,
 	n = vdisk_min(n, step->unit.count);
 	off = step->unit.off;
 	if (off + (n - 1) * geom->unit_len >= VMDK_MAX_OFF)
-		return vdisk_bad(step, "VMDK file is full at 2 TiB", off);
+		return vdisk_full(step, "VMDK file is full at 2 TiB", off);
 
 	set_entries(geom, p, n, off / VDISK_SECTOR, geom->unit_sec, plan);
 	plan->fill = p->kind == VDISK_ZERO ? VDISK_FILL_ZERO

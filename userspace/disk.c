@@ -156,7 +156,8 @@ bool vdisk_drive_again(struct vdisk_drive *d, struct vdisk_image *image, int *r)
 	struct vdisk_step *step = &d->step;
 
 	if (*r == -EUCLEAN)
-		vdisk_fault_set(image->fault, *r, step->why, step->value);
+		*r = vdisk_fault_set(image->fault, step->full ? -ENOSPC : *r,
+				     step->why, step->value);
 	else if (*r && *r != -EAGAIN)
 		*r = broken(image, "Step ends with", (u64)-*r);
 	if (*r != -EAGAIN)
