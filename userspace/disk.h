@@ -100,6 +100,7 @@ struct vdisk_image {
 	u64 alloc_off;		/* appending goes on here */
 	u64 data_end;		/* step->data_end */
 	u64 zero_off;
+	bool scanned;			/* free has what was free at open */
 	struct vdisk_runs free;	/* sorted and merged */
 	struct vdisk_runs freed;	/* not before the next commit */
 
@@ -246,6 +247,9 @@ struct vdisk_part *vdisk_layer_part(struct vdisk_layer *layer, u64 sector);
 int vdisk_image_write(struct vdisk_image *image, u64 off, const u8 *buf,
 		      u64 len);
 int vdisk_image_zero(struct vdisk_image *image, u64 off, u64 len);
+
+/* disk_space.c. Find what is free below the end; once, before any change. */
+int vdisk_space_scan(struct vdisk_image *image);
 
 /* disk_space.c. Answer a need for space; not used after all: give it back. */
 int vdisk_space_take(struct vdisk_image *image, const struct vdisk_need *need,

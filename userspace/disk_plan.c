@@ -343,6 +343,8 @@ int vdisk_image_change(struct vdisk_image *image)
 			return r;
 	}
 	r = mark(image, true);
+	if (!r)
+		r = vdisk_space_scan(image);
 	image->changed |= !r;
 	image->unit_valid = false;
 	return r;

@@ -90,6 +90,78 @@ void vdisk_space_promote(struct vdisk_image *image)
 	lower_end(image);
 }
 
+static int compare_runs(const void *a, const void *b)
+{
+	const struct vdisk_run *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* What the walk tells, in order of offsets. */
+static int list_used(struct vdisk_image *image, struct vdisk_runs *used)
+{
+	struct vdisk_range range;
+	struct vdisk_run *run;
+	u64 cursor = 0;
+	int r;
+
+	for (;;) {
+		r = vdisk_image_walk(image, &cursor, &range);
+		if (r || !range.len)
+			break;
+		if (used->nr == used->room) {
+			run = reallocarray(used->run, used->room * 2 + 64,
+					   sizeof(*run));
+			if (!run)
+				return -ENOMEM;
+			used->run = run;
+			used->room = used->room * 2 + 64;
+		}
+		used->run[used->nr++] = (struct vdisk_run){
+			range.off, range.len,
+		};
+	}
+	if (!r)
+		qsort(used->run, used->nr, sizeof(*run), compare_runs);
+	return r;
+}
+
+/*
+ * What earlier writers left behind: bytes that no table owns. A walk that fails
+ * has found damage; who steps on it will tell, here it only ends the search.
+ */
+int vdisk_space_scan(struct vdisk_image *image)
+{
+	u64 at = image->geom.data_off, end;
+	struct vdisk_runs used = { 0 };
+	size_t i;
+
+	if (image->scanned)
+		return 0;
+	image->scanned = true;
+	/* Nothing fits between compressed units. */
+	if (image->geom.flags & (VDISK_GEOM_PACKED | VDISK_GEOM_NO_ALLOC) ||
+	    list_used(image, &used)) {
+		free(used.run);
+		return 0;
+	}
+	for (i = 0; i <= used.nr && at < image->alloc_off; i++) {
+		end = i < used.nr ? used.run[i].off : image->alloc_off;
+		end = vdisk_min(end, image->alloc_off);
+		if (end > at)
+			runs_add(&image->free, at, end - at);
+		if (i < used.nr)
+			at = vdisk_max(at, used.run[i].off + used.run[i].len);
+	}
+	free(used.run);
+	lower_end(image);
+	/* And are free on the medium: the last writer may have died. */
+	if (!image->free.nr || !vdisk_store_flush(image->store))
+		return 0;
+	image->failed = true;
+	return vdisk_fault_set(image->fault, -EIO, "Flush failed", EIO);
+}
+
 /* Make the file longer, so that units may lie below @least, better @best. */
 static int grow(struct vdisk_image *image, u64 least, u64 best)
 {
