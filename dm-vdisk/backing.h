@@ -21,6 +21,7 @@ struct file;
 struct dm_dev;
 struct file_claim;
 
+/* Where there is no space, each of them says so by -ENOSPC. */
 struct vdisk_backing_ops {
 	/*
 	 * Start the asynchronous transfer of a segment; it ends by
@@ -38,6 +39,12 @@ struct vdisk_backing_ops {
 	 */
 	int (*rw)(struct vdisk_backing *b, bool write, u64 off, void *buf,
 		  size_t len);
+
+	/*
+	 * Have space for [off, off + len), where nothing was written yet: it reads
+	 * zero after it as before. A device has it. May sleep. Required.
+	 */
+	int (*reserve)(struct vdisk_backing *b, u64 off, u64 len);
 
 	/* Make [off, off + len) read zero. May sleep. Required. */
 	int (*zero)(struct vdisk_backing *b, u64 off, u64 len);

@@ -64,6 +64,11 @@ static int bdev_rw(struct vdisk_backing *b, bool write, u64 off, void *buf,
 	return r;
 }
 
+static int bdev_reserve(struct vdisk_backing *b, u64 off, u64 len)
+{
+	return 0;
+}
+
 static int bdev_zero(struct vdisk_backing *b, u64 off, u64 len)
 {
 	int r = blkdev_issue_zeroout(b->dev->bdev, off >> VDISK_SHIFT,
@@ -95,6 +100,7 @@ static int bdev_set_len(struct vdisk_backing *b, u64 len)
 const struct vdisk_backing_ops vdisk_backing_bdev_ops = {
 	.submit		= bdev_submit,
 	.rw		= bdev_rw,
+	.reserve	= bdev_reserve,
 	.zero		= bdev_zero,
 	.punch		= bdev_punch,
 	.flush		= bdev_flush,

@@ -20,6 +20,12 @@ static void seg_resubmit(struct work_struct *work)
 	seg->backing->ops->submit(seg->backing, seg, false);
 }
 
+/* What is at the end of a quota or of a largest file has no space. */
+static long no_space(long ret)
+{
+	return ret == -EDQUOT || ret == -EFBIG ? -ENOSPC : ret;
+}
+
 /* Any context. @ret: bytes, or -errno. */
 static void seg_ended(struct vdisk_seg *seg, long ret)
 {
@@ -31,7 +37,7 @@ static void seg_ended(struct vdisk_seg *seg, long ret)
 		return;
 	}
 	if (ret < 0 && ret != -EAGAIN) {
-		vdisk_io_seg_done(seg, errno_to_blk_status(ret));
+		vdisk_io_seg_done(seg, errno_to_blk_status(no_space(ret)));
 		return;
 	}
 	if (ret > 0) {
@@ -155,7 +161,7 @@ static ssize_t sync_iov(struct vdisk_backing *b, bool write, u64 off,
 	if (write)
 		file_end_write(b->file);
 	memalloc_noio_restore(noio);
-	return ret;
+	return no_space(ret);
 }
 
 static int file_rw(struct vdisk_backing *b, bool write, u64 off, void *buf,
@@ -235,7 +241,24 @@ static int change_extents(struct vdisk_backing *b, int mode, u64 off, u64 len)
 		r = file_write_zeroes(b, to, off + len - to);
 	/* After the change: a flush before it counts for nothing. */
 	vdisk_backing_wrote(b);
-	return r;
+	return no_space(r);
+}
+
+/* Extents that are not written, as far as the file system has such. */
+static int file_reserve(struct vdisk_backing *b, u64 off, u64 len)
+{
+	unsigned int noio = memalloc_noio_save();
+	int r = -EOPNOTSUPP;
+
+	if (b->device)
+		r = 0;
+	else if (b->file->f_op->fallocate)
+		r = vfs_fallocate(b->file, FALLOC_FL_KEEP_SIZE, off, len);
+	memalloc_noio_restore(noio);
+	if (r == -EOPNOTSUPP)
+		r = file_write_zeroes(b, off, len);
+	vdisk_backing_wrote(b);
+	return no_space(r);
 }
 
 static int file_zero(struct vdisk_backing *b, u64 off, u64 len)
@@ -280,12 +303,13 @@ static int file_set_len(struct vdisk_backing *b, u64 len)
 	r = vfs_truncate(&b->file->f_path, len);
 	memalloc_noio_restore(noio);
 	vdisk_backing_wrote(b);
-	return r;
+	return no_space(r);
 }
 
 const struct vdisk_backing_ops vdisk_backing_file_ops = {
 	.submit		= file_submit,
 	.rw		= file_rw,
+	.reserve	= file_reserve,
 	.zero		= file_zero,
 	.punch		= file_punch,
 	.flush		= file_flush,

@@ -100,6 +100,29 @@ static void epoch_done(struct vdisk_image *image, struct list_head *epoch,
 	}
 }
 
+/* For want of space not all is written: the epoch is part of the next one. */
+static void epoch_undo(struct vdisk_image *image, struct list_head *epoch,
+		       struct list_head *freed)
+{
+	struct vdisk_cache *cache = &image->cache;
+	struct vdisk_block *b, *next;
+	unsigned int i;
+
+	spin_lock_irq(&cache->lock);
+	list_splice(freed, &image->freed);
+	spin_unlock_irq(&cache->lock);
+	list_for_each_entry_safe(b, next, epoch, commit_link) {
+		spin_lock_irq(&cache->lock);
+		list_del_init(&b->commit_link);
+		for (i = 0; i < VDISK_BLOCK / VDISK_SECTOR; i++)
+			if (b->writing >> i & 1)
+				vdisk_cache_dirty(b, b->off + i * VDISK_SECTOR,
+						  VDISK_SECTOR);
+		b->writing = 0;
+		spin_unlock_irq(&cache->lock);
+	}
+}
+
 int vdisk_commit_image(struct vdisk_image *image)
 {
 	struct vdisk_backing *backing = image->backing;
@@ -117,15 +140,18 @@ int vdisk_commit_image(struct vdisk_image *image)
 		vdisk_count(image->v, commit);
 		list_for_each_entry(b, &epoch, commit_link) {
 			r = write_copy(backing, b);
-			if (r) {
-				vdisk_trip(image->v, "table-write-failed");
+			if (r)
 				break;
-			}
 		}
+		if (r && r != -ENOSPC)
+			vdisk_trip(image->v, "table-write-failed");
 		if (!r)
 			r = vdisk_backing_flush(backing);
 	}
-	epoch_done(image, &epoch, &freed);
+	if (r == -ENOSPC && !READ_ONCE(image->v->failed))
+		epoch_undo(image, &epoch, &freed);
+	else
+		epoch_done(image, &epoch, &freed);
 	mutex_unlock(&image->commit_lock);
 	return r;
 }

@@ -30,11 +30,7 @@ static int make_plan(struct vdisk_writer *w)
 			break;
 	}
 	vdisk_feed_done(&w->feed);
-	if (r == -EUCLEAN) {
-		vdisk_image_complain(image, &w->feed.step);
-		r = -EIO;
-	}
-	return r;
+	return r == -EUCLEAN ? vdisk_image_refused(image, &w->feed.step) : r;
 }
 
 static int run_plan(struct vdisk_writer *w)
@@ -49,9 +45,11 @@ static int run_plan(struct vdisk_writer *w)
 		freed->off = w->plan.freed_off;
 		freed->len = w->plan.freed_len;
 	}
-	r = vdisk_space_mark(w->image);
+	r = vdisk_space_begin(w->image);
 	if (!r)
 		r = vdisk_pins_take(&w->pins, w->image, &w->plan);
+	if (!r && freed)
+		vdisk_pool_touch(w->image, freed->off, freed->len);
 	if (r)
 		kfree(freed);
 	else
@@ -114,13 +112,18 @@ static s64 discard_own(struct vdisk_io *io, const struct vdisk_where *where,
 		return r;
 	if (where->kind == VDISK_DATA)
 		return in_place(io, where, sectors) ?: (s64)sectors;
-	/* A compressed unit cannot be zeroed in part. */
-	return zeroing(io) ? -EOPNOTSUPP : (s64)sectors;
+	if (!zeroing(io))
+		return sectors;
+	/* Zeroes that no entry can say: bytes, in a new unit. */
+	if (!where->image->format->alloc)
+		return -EOPNOTSUPP;
+	return vdisk_write_alloc(io, where->image,
+				 sector - where->image->first_sec, sectors);
 }
 
 /*
  * What shows through from below is not ours to free. To be zero it needs an
- * entry that says so, or bytes: -EOPNOTSUPP makes the block layer write them.
+ * entry that says so, or bytes.
  */
 static s64 hide_below(struct vdisk_io *io, const struct vdisk_where *where,
 		      u64 sector)
@@ -172,6 +175,8 @@ static void reclaim_image(struct vdisk_image *image)
 			vdisk_space_free(image, f->off, f->len);
 		kfree(f);
 	}
+	if (READ_ONCE(image->v->nr_parked))
+		vdisk_nospace_retry(image->v);
 }
 
 void vdisk_reclaim_work(struct work_struct *work)

@@ -111,6 +111,9 @@ static struct vdisk_image *image_open(struct vdisk *v, unsigned int l,
 	INIT_LIST_HEAD(&image->freed);
 	INIT_LIST_HEAD(&image->reclaim);
 	xa_init(&image->pool);
+	xa_init(&image->touched);
+	INIT_WORK(&image->scan_work, vdisk_pool_scan);
+	init_waitqueue_head(&image->scan_wait);
 	mutex_init(&image->grow_lock);
 	mutex_init(&image->commit_lock);
 
@@ -201,6 +204,7 @@ static int image_start(struct vdisk_image *image, bool base)
 	}
 	image->data_end = image->geom.data_end;
 	image->next_off = image->geom.alloc_off;
+	image->old_end = image->next_off;
 	image->room_end = image->geom.data_end;
 	image->fresh_off = image->file_len;
 	image->scanned = true;
@@ -215,6 +219,8 @@ static int image_start(struct vdisk_image *image, bool base)
 		image->scanned = false;
 	image->grown = false;
 	image->marked = false;
+	image->scan = VDISK_SCAN_WAITS;
+	image->scan_lost = false;
 	return 0;
 }
 
@@ -240,6 +246,7 @@ static void image_forget(struct vdisk_image *image)
 	vdisk_grain_forget_all(image);
 	vdisk_cache_empty(&image->cache);
 	xa_destroy(&image->pool);
+	image->pool_nr = 0;
 }
 
 /* Everything into the files; nothing is in flight. The first error counts. */

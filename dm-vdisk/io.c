@@ -322,6 +322,7 @@ int vdisk_io_map(struct vdisk *v, struct bio *bio)
 
 	io->seg.backing = NULL;
 	io->inflight = -1;
+	io->waited = false;
 	if (unlikely(bio->bi_opf & REQ_PREFLUSH)) {
 		vdisk_commit_queue(v, bio);
 		return DM_MAPIO_SUBMITTED;
@@ -359,6 +360,19 @@ int vdisk_io_map(struct vdisk *v, struct bio *bio)
 	if (write)
 		return defer(io, bio);
 	return map_copy(io, bio, &where);
+}
+
+/* What ended, all its parts, is done anew as if it had just come. */
+void vdisk_io_retry(struct vdisk_io *io)
+{
+	struct bio *bio = vdisk_io_bio(io);
+
+	io->inflight = enter(io->v);
+	io->status = BLK_STS_OK;
+	io->commit = false;
+	atomic_set(&io->pending, 1);
+	bio->bi_status = BLK_STS_OK;
+	defer(io, bio);
 }
 
 int vdisk_io_end(struct vdisk *v, struct bio *bio, blk_status_t *error)

@@ -38,6 +38,10 @@ static void merge(struct vdisk_writer *w, u64 first, u8 *buf)
 	u8 *to = buf + ((w->ask.sector - first) << VDISK_SHIFT);
 	struct bio_vec bv;
 
+	if (!bio_has_data(vdisk_io_bio(w->io))) {
+		memset(to, 0, w->ask.sectors << VDISK_SHIFT);
+		return;
+	}
 	start.bi_size = w->ask.sectors << VDISK_SHIFT;
 	__bio_for_each_segment(bv, vdisk_io_bio(w->io), iter, start) {
 		memcpy_from_bvec(to, &bv);

@@ -81,8 +81,9 @@ void vdisk_plan_compose(const struct vdisk_plan *plan, u64 off, u8 *buf,
 			size_t len);
 
 /*
- * space.c APIs: where new units go. grow_lock is taken inside.
- * vdisk_space_get() grants what a step needs; @fresh: it reads zero.
+ * space.c APIs: where new units go. grow_lock is taken inside. Every writer
+ * calls vdisk_space_begin() before it changes anything: it marks the image, and
+ * starts the scan for free units. vdisk_space_get() grants what a step needs; @fresh: it reads zero.
  * vdisk_space_put() takes back what no plan published (@used: bytes may have
  * been written there). vdisk_space_free() takes a freed range whose epoch is
  * durable and that no I/O uses any more.
@@ -91,7 +92,25 @@ int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 		    struct vdisk_space *space, bool *fresh);
 void vdisk_space_put(struct vdisk_image *image, u64 off, u64 end, bool used);
 void vdisk_space_free(struct vdisk_image *image, u64 off, u64 len);
-int vdisk_space_mark(struct vdisk_image *image);
+int vdisk_space_begin(struct vdisk_image *image);
+
+/*
+ * pool.c APIs: free units. grow_lock is held for add, take, take_last and start,
+ * and taken by touch: what a plan frees, before it is published.
+ * vdisk_pool_take() grants as many as lie together. vdisk_pool_wait(): for the
+ * scan, if it has just been started. vdisk_pool_walk() tells what the tables
+ * own, as long as @tell returns true.
+ */
+void vdisk_pool_add(struct vdisk_image *image, u64 off, bool fresh);
+bool vdisk_pool_take(struct vdisk_image *image, const struct vdisk_need *need,
+		     struct vdisk_space *space, bool *fresh);
+bool vdisk_pool_take_last(struct vdisk_image *image, u64 end, u64 *off);
+void vdisk_pool_touch(struct vdisk_image *image, u64 off, u64 len);
+void vdisk_pool_start(struct vdisk_image *image);
+void vdisk_pool_wait(struct vdisk_image *image);
+int vdisk_pool_walk(struct vdisk_image *image,
+		    bool (*tell)(void *arg, const struct vdisk_range *range),
+		    void *arg);
 
 /* write.c APIs, for packed.c. 0: w->plan is there; 1: parked; or -errno. */
 int vdisk_write_plan(struct vdisk_writer *w);

@@ -12,56 +12,45 @@
 #define GROW_MAX (64u << 20)
 #define GROW_UNITS 16
 
+struct find_end {
+	const struct vdisk_image *image;
+	u64 end;
+};
+
+static bool end_tell(void *arg, const struct vdisk_range *range)
+{
+	struct find_end *f = arg;
+
+	/* What lies at the end of the room moves when the room grows. */
+	if (range->kind != VDISK_RANGE_META ||
+	    range->off < f->image->geom.data_end)
+		f->end = max(f->end, range->off + range->len);
+	return true;
+}
+
 /* The end of all that the tables own; once, where the file does not tell. */
 static int find_end(struct vdisk_image *image)
 {
-	struct vdisk_range range;
-	struct vdisk_feed feed;
-	u64 cursor = 0, end = image->geom.data_off;
+	struct find_end f = { .image = image, .end = image->geom.data_off };
 	int r;
 
+	lockdep_assert_held(&image->grow_lock);
 	/*
 	 * The last writer may have died between a change of the tables and its
 	 * flush: what they say now must not be undone by a power cut later.
 	 */
 	vdisk_backing_wrote(image->backing);
 	r = vdisk_backing_flush(image->backing);
+	if (!r)
+		r = vdisk_pool_walk(image, end_tell, &f);
 	if (r)
 		return r;
-	vdisk_feed_init(&feed, image);
-	for (;;) {
-		r = image->format->walk(&image->geom, &feed.step, &cursor,
-					&range);
-		if (r == -EAGAIN) {
-			/* A walk passes over more blocks than it may pin. */
-			if (feed.step.nr_views == VDISK_MAX_VIEWS)
-				vdisk_feed_reset(&feed);
-			r = vdisk_feed_bytes(&feed);
-			if (!r)
-				continue;
-			break;
-		}
-		if (r == -EUCLEAN) {
-			vdisk_image_complain(image, &feed.step);
-			r = -EIO;
-			break;
-		}
-		if (!range.len)
-			break;
-		/* What lies at the end of the room moves when the room grows. */
-		if (range.kind != VDISK_RANGE_META ||
-		    range.off < image->geom.data_end)
-			end = max(end, range.off + range.len);
-		cond_resched();
-	}
-	vdisk_feed_done(&feed);
-	if (r)
-		return r;
-	image->next_off = end;
+	image->next_off = f.end;
+	image->old_end = f.end;
 	image->scanned = true;
 	/* No trailer behind the data yet: the first growth writes one. */
 	if (image->geom.flags & VDISK_GEOM_SCAN)
-		image->room_end = end;
+		image->room_end = f.end;
 	return 0;
 }
 
@@ -80,11 +69,10 @@ static int run_step_plan(struct vdisk_image *image, struct vdisk_plan *plan,
 			break;
 	}
 	vdisk_feed_done(&feed);
-	if (r == -EUCLEAN) {
-		vdisk_image_complain(image, &feed.step);
-		r = -EIO;
-	}
-	return r;
+	/* To be full is no damage. */
+	if (r == -EUCLEAN && feed.step.full)
+		return -ENOSPC;
+	return r == -EUCLEAN ? vdisk_image_refused(image, &feed.step) : r;
 }
 
 static int step_grow(struct vdisk_image *image, struct vdisk_step *step,
@@ -118,46 +106,77 @@ static int wipe_tail(struct vdisk_image *image, u64 off)
 	return image->backing->ops->zero(image->backing, off, len);
 }
 
-/* Room for units up to @end at least. */
-static int make_room(struct vdisk_image *image, u64 end)
+static int run_grow(struct vdisk_image *image, u64 new_end)
 {
-	u64 extra = clamp_t(u64, GROW_UNITS * image->geom.unit_len, GROW_MIN,
-			    GROW_MAX);
-	u64 limit, new_end;
-	struct vdisk_plan *plan;
+	struct vdisk_plan *plan = kmalloc(sizeof(*plan), GFP_NOIO);
 	int r;
 
-	lockdep_assert_held(&image->grow_lock);
-	new_end = round_up(max(end + extra, image->data_end), VDISK_SECTOR);
-	if (image->backing->device) {
-		/* All of the device at once: there is nothing to gain by less. */
-		limit = vdisk_backing_len(image->backing) -
-			image->geom.tail_len;
-		new_end = round_down(limit, VDISK_SECTOR);
-		if (end > new_end)
-			return -ENOSPC;
-	}
-	plan = kmalloc(sizeof(*plan), GFP_NOIO);
 	if (!plan)
 		return -ENOMEM;
 	r = run_step_plan(image, plan, step_grow, new_end);
 	if (!r)
 		r = vdisk_plan_run(image, plan, VDISK_BEFORE, 0, 0);
 	kfree(plan);
+	return r;
+}
+
+/* Let units end at @new_end, or change nothing. */
+static int grow_to(struct vdisk_image *image, u64 new_end)
+{
+	struct vdisk_backing *b = image->backing;
+	int r;
+
+	lockdep_assert_held(&image->grow_lock);
+	r = run_grow(image, new_end);
+	if (!r && image->v->args.falloc && new_end > image->room_end)
+		r = b->ops->reserve(b, image->room_end,
+				    new_end - image->room_end);
 	if (!r)
 		r = wipe_tail(image, image->room_end);
 	if (r) {
 		/* What is longer than before has its tail in the wrong place. */
-		if (!image->backing->device)
-			image->backing->ops->set_len(image->backing,
-						     image->file_len);
+		if (!b->device)
+			b->ops->set_len(b, image->file_len);
 		return r;
 	}
 	image->room_end = new_end;
-	WRITE_ONCE(image->file_len, vdisk_backing_len(image->backing));
+	WRITE_ONCE(image->file_len, vdisk_backing_len(b));
+	smp_wmb();	/* with vdisk_pool_walk(): first the bytes */
 	WRITE_ONCE(image->data_end, new_end);
 	image->grown = true;
 	return 0;
+}
+
+/* What the table line wants the file to grow by, or some units. */
+static u64 growth(const struct vdisk_image *image)
+{
+	u64 wanted = image->v->args.prealloc_sec << VDISK_SHIFT;
+
+	return wanted ?: clamp_t(u64, GROW_UNITS * image->geom.unit_len,
+				 GROW_MIN, GROW_MAX);
+}
+
+/* Room for units up to @end at least. */
+static int make_room(struct vdisk_image *image, u64 end)
+{
+	u64 least = round_up(max(end, image->data_end), VDISK_SECTOR);
+	u64 best = round_up(max(image->room_end + growth(image), least),
+			    VDISK_SECTOR);
+	int r;
+
+	lockdep_assert_held(&image->grow_lock);
+	if (image->backing->device) {
+		/* All of the device at once: there is nothing to gain by less. */
+		best = round_down(vdisk_backing_len(image->backing) -
+				  image->geom.tail_len, VDISK_SECTOR);
+		if (least > best)
+			return -ENOSPC;
+	}
+	r = grow_to(image, best);
+	/* There may not be that much, but enough for now. */
+	if (r == -ENOSPC && least < best)
+		r = grow_to(image, least);
+	return r;
 }
 
 /* Behind the last unit. */
@@ -187,55 +206,37 @@ static int append(struct vdisk_image *image, const struct vdisk_need *need,
 	return 0;
 }
 
-/* A unit that was freed: it was a good place before, so it is one again. */
-static bool reuse(struct vdisk_image *image, const struct vdisk_need *need,
-		  struct vdisk_space *space, bool *fresh)
-{
-	unsigned long i = 0;
-	void *entry;
-
-	lockdep_assert_held(&image->grow_lock);
-	if (need->kind != VDISK_NEED_UNIT || need->len != image->geom.unit_len)
-		return false;
-	entry = xa_find(&image->pool, &i, ULONG_MAX, XA_PRESENT);
-	if (!entry)
-		return false;
-	xa_erase(&image->pool, i);
-	space->off = (u64)i << VDISK_SHIFT;
-	space->count = 1;
-	*fresh = xa_to_value(entry);
-	return true;
-}
-
 int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 		    struct vdisk_space *space, bool *fresh)
 {
 	int r = 0;
 
 	mutex_lock(&image->grow_lock);
-	if (!reuse(image, need, space, fresh))
+	if (!vdisk_pool_take(image, need, space, fresh))
 		r = append(image, need, space, fresh);
 	mutex_unlock(&image->grow_lock);
 	return r;
 }
 
-/* A place that the pool cannot remember, for want of memory, is leaked. */
-static void pool_add(struct vdisk_image *image, u64 off, bool fresh)
+/* Tables are not aligned as units are. */
+static bool is_place(const struct vdisk_image *image, u64 off)
 {
-	lockdep_assert_held(&image->grow_lock);
-	xa_store(&image->pool, off >> VDISK_SHIFT, xa_mk_value(fresh),
-		 GFP_NOIO);
+	return off == vdisk_align(off, image->geom.unit_align,
+				  image->geom.unit_base);
 }
 
 void vdisk_space_put(struct vdisk_image *image, u64 off, u64 end, bool used)
 {
+	u64 unit = image->geom.unit_len;
+
 	mutex_lock(&image->grow_lock);
 	if (image->next_off == end) {
 		image->next_off = off;
 		if (used)
 			image->fresh_off = max(image->fresh_off, end);
-	} else if (end - off == image->geom.unit_len) {
-		pool_add(image, off, false);
+	} else {
+		for (; end - off >= unit && is_place(image, off); off += unit)
+			vdisk_pool_add(image, off, false);
 	}
 	mutex_unlock(&image->grow_lock);
 }
@@ -251,26 +252,18 @@ void vdisk_space_free(struct vdisk_image *image, u64 off, u64 len)
 		return;
 	mutex_lock(&image->grow_lock);
 	for (; len >= unit; len -= unit, off += unit)
-		pool_add(image, off, fresh);
+		vdisk_pool_add(image, off, fresh);
 	mutex_unlock(&image->grow_lock);
 }
 
 /* Free units at the very end need not stay in the file. */
 static void drop_last(struct vdisk_image *image)
 {
-	u64 unit = image->geom.unit_len;
-	unsigned long i;
-
-	while (image->next_off >= unit) {
-		i = (image->next_off - unit) >> VDISK_SHIFT;
-		if (!xa_erase(&image->pool, i))
-			break;
-		image->next_off -= unit;
+	while (vdisk_pool_take_last(image, image->next_off, &image->next_off))
 		image->grown = true;
-	}
 }
 
-int vdisk_space_mark(struct vdisk_image *image)
+static int space_mark(struct vdisk_image *image)
 {
 	struct vdisk_plan *plan;
 	int r = 0;
@@ -290,6 +283,36 @@ int vdisk_space_mark(struct vdisk_image *image)
 	}
 	mutex_unlock(&image->grow_lock);
 	kfree(plan);
+	return r;
+}
+
+/*
+ * Scan once, when the mark is durable: it may end what others kept in the file.
+ * What the tables own must be known of before they say anything new.
+ */
+static int start_scan(struct vdisk_image *image)
+{
+	int r = 0;
+
+	if (READ_ONCE(image->scan) != VDISK_SCAN_WAITS)
+		return 0;
+	mutex_lock(&image->grow_lock);
+	if (!image->scanned)
+		r = find_end(image);
+	if (!r)
+		vdisk_pool_start(image);
+	mutex_unlock(&image->grow_lock);
+	return r;
+}
+
+int vdisk_space_begin(struct vdisk_image *image)
+{
+	int r = space_mark(image);
+
+	if (!r)
+		r = start_scan(image);
+	if (!r)
+		vdisk_pool_wait(image);
 	return r;
 }
 

@@ -56,3 +56,10 @@ void vdisk_image_complain(const struct vdisk_image *image,
 		    image->backing ? image->backing->path : image->format->name,
 		    step->why ?: "Format broke its contract", step->value);
 }
+
+int vdisk_image_refused(const struct vdisk_image *image,
+			const struct vdisk_step *step)
+{
+	vdisk_image_complain(image, step);
+	return step->full ? -ENOSPC : -EIO;
+}

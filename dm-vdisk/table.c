@@ -5,7 +5,9 @@
  *	<mode> <#layers> <layer>... [<#options> <option>...]
  *	layer:  <#extents> <extent>...
  *	extent: <sectors> <format> <#args> [<backing> [<key>=<value>...]]
- *	option: buffered | commit=<ms> | stamp=<byte>:<hex digits>:<backing>
+ *	option: buffered | commit=<ms> | stamp=<byte>:<hex digits>:<backing> |
+ *		prealloc_size=<sectors> | prealloc_mode=truncate|falloc |
+ *		enospc=error|queue
  */
 #include "vdisk.h"
 
@@ -15,6 +17,7 @@
 
 #define COMMIT_MS 5000
 #define COMMIT_MS_MAX (3600 * 1000)
+#define PREALLOC_SEC_MAX (1ull << 31)	/* 1 TiB */
 
 static const char *const size_rules[] = {
 	[VDISK_SIZE_AUTO] = "auto",
@@ -164,11 +167,39 @@ static int parse_stamp(struct vdisk_stamp_args *stamp, const char *arg,
 	return stamp->backing ? 0 : -ENOMEM;
 }
 
+/* What becomes of writes that need more of the file than there is. */
+static int parse_space(struct vdisk_args *args, const char *arg, char **error)
+{
+	const char *value = strchr(arg, '=');
+	u64 v;
+
+	*error = "Unknown option";
+	if (!value++)
+		return -EINVAL;
+	if (!strncmp(arg, "prealloc_size=", 14)) {
+		*error = "Invalid prealloc size";
+		if (parse_u64(value, &v) || !v || v > PREALLOC_SEC_MAX)
+			return -EINVAL;
+		args->prealloc_sec = v;
+		return 0;
+	}
+	if (!strncmp(arg, "prealloc_mode=", 14)) {
+		*error = "Invalid prealloc mode";
+		args->falloc = !strcmp(value, "falloc");
+		return args->falloc || !strcmp(value, "truncate") ? 0 : -EINVAL;
+	}
+	if (!strncmp(arg, "enospc=", 7)) {
+		*error = "Invalid enospc mode";
+		args->queue = !strcmp(value, "queue");
+		return args->queue || !strcmp(value, "error") ? 0 : -EINVAL;
+	}
+	return -EINVAL;
+}
+
 static int parse_option(struct vdisk_args *args, const char *arg, char **error)
 {
 	u64 v;
 
-	*error = "Unknown option";
 	if (!strcmp(arg, "buffered")) {
 		args->buffered = true;
 		return 0;
@@ -182,7 +213,7 @@ static int parse_option(struct vdisk_args *args, const char *arg, char **error)
 		args->commit_ms = (unsigned int)v;
 		return 0;
 	}
-	return -EINVAL;
+	return parse_space(args, arg, error);
 }
 
 static int parse_options(struct vdisk_args *args, struct dm_arg_set *as,
@@ -283,11 +314,24 @@ static unsigned int emit_extent(const struct vdisk_image *image, char *result,
 	return sz;
 }
 
+static unsigned int emit_space(const struct vdisk_args *args, char *result,
+			       unsigned int maxlen, unsigned int sz)
+{
+	if (args->prealloc_sec)
+		DMEMIT(" prealloc_size=%llu", args->prealloc_sec);
+	if (args->falloc)
+		DMEMIT(" prealloc_mode=falloc");
+	if (args->queue)
+		DMEMIT(" enospc=queue");
+	return sz;
+}
+
 void vdisk_table_print(const struct vdisk *v, char *result, unsigned int maxlen)
 {
 	const struct vdisk_args *args = &v->args;
 	unsigned int i, k, sz = 0;
 	unsigned int n = args->buffered + (args->commit_ms != COMMIT_MS) +
+			 !!args->prealloc_sec + args->falloc + args->queue +
 			 !!v->stamp;
 
 	DMEMIT("%s %u", args->write ? "rw" : "ro", v->nr_layers);
@@ -303,6 +347,7 @@ void vdisk_table_print(const struct vdisk *v, char *result, unsigned int maxlen)
 		DMEMIT(" buffered");
 	if (args->commit_ms != COMMIT_MS)
 		DMEMIT(" commit=%u", args->commit_ms);
+	sz = emit_space(args, result, maxlen, sz);
 	if (v->stamp) {
 		DMEMIT(" stamp=%llu:%s:", args->stamp.off, args->stamp.text);
 		emit_name(v->stamp->path, result, maxlen, sz);

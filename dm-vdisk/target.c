@@ -5,16 +5,35 @@
 
 #include <linux/module.h>
 #include <linux/reboot.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #define MIN_SEGS 64
 #define MAX_DISCARD_SECTORS (1u << 21)	/* 1 GiB */
 
+static const char *vdisk_health(const struct vdisk *v)
+{
+	const char *failed = READ_ONCE(v->failed);
+
+	if (failed)
+		return failed;
+	return READ_ONCE(v->space) ? "out-of-space" : "ok";
+}
+
 static void vdisk_event(struct work_struct *work)
 {
 	struct vdisk *v = container_of(work, struct vdisk, event_work);
+	struct mapped_device *md = dm_table_get_md(v->ti->table);
+	unsigned int noio = memalloc_noio_save();
+	char health[64];
+	char *env[2] = { health, NULL };
 
+	/* For those that wait for the device, and those that wait for udev. */
 	dm_table_event(v->ti->table);
+	snprintf(health, sizeof(health), "DM_VDISK_HEALTH=%s",
+		 vdisk_health(v));
+	kobject_uevent_env(&disk_to_dev(dm_disk(md))->kobj, KOBJ_CHANGE, env);
+	memalloc_noio_restore(noio);
 }
 
 /* Who cannot remove its root disk before a reboot leaves it clean all the same. */
@@ -33,6 +52,7 @@ static void vdisk_dtr(struct dm_target *ti)
 
 	if (v->reboot.notifier_call)
 		unregister_reboot_notifier(&v->reboot);
+	cancel_delayed_work_sync(&v->space_work);
 	if (v->wq)
 		destroy_workqueue(v->wq);
 	if (v->retry_wq)
@@ -113,6 +133,8 @@ static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	INIT_WORK(&v->event_work, vdisk_event);
 	INIT_WORK(&v->reclaim_work, vdisk_reclaim_work);
 	INIT_DELAYED_WORK(&v->timer, vdisk_commit_timer);
+	INIT_LIST_HEAD(&v->parked);
+	INIT_DELAYED_WORK(&v->space_work, vdisk_nospace_work);
 
 	r = vdisk_alloc_resources(v);
 	if (!r)
@@ -146,7 +168,18 @@ static int vdisk_map(struct dm_target *ti, struct bio *bio)
 static int vdisk_end_io(struct dm_target *ti, struct bio *bio,
 			blk_status_t *error)
 {
-	return vdisk_io_end(ti->private, bio, error);
+	struct vdisk_io *io = dm_per_bio_data(bio, sizeof(*io));
+	struct vdisk *v = ti->private;
+	int r = vdisk_io_end(v, bio, error);
+
+	if (likely(!READ_ONCE(v->space) && *error != BLK_STS_NOSPC) ||
+	    !op_is_write(bio_op(bio)))
+		return r;
+	if (*error == BLK_STS_NOSPC)
+		return vdisk_nospace_end(v, io);
+	if (!*error && io->waited)
+		vdisk_nospace_over(v);
+	return r;
 }
 
 static int vdisk_preresume(struct dm_target *ti)
@@ -159,7 +192,19 @@ static int vdisk_preresume(struct dm_target *ti)
 		return 0;
 	r = vdisk_image_start_all(v);
 	v->resumed = !r;
+	if (!r)
+		vdisk_nospace_start(v);
 	return r;
+}
+
+static void vdisk_presuspend(struct dm_target *ti)
+{
+	vdisk_nospace_stop(ti->private);
+}
+
+static void vdisk_presuspend_undo(struct dm_target *ti)
+{
+	vdisk_nospace_start(ti->private);
 }
 
 static void vdisk_postsuspend(struct dm_target *ti)
@@ -168,6 +213,7 @@ static void vdisk_postsuspend(struct dm_target *ti)
 
 	if (!v->resumed)
 		return;
+	cancel_delayed_work_sync(&v->space_work);
 	flush_workqueue(v->wq);
 	cancel_delayed_work_sync(&v->timer);
 	flush_workqueue(v->commit_wq);
@@ -178,8 +224,11 @@ static void vdisk_postsuspend(struct dm_target *ti)
 
 static void status_info(struct vdisk *v, char *result, unsigned int maxlen)
 {
+	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	const char *mode = v->args.write ? "rw" : "ro";
 	struct vdisk_stats sum = { 0 };
-	unsigned int sz = 0;
+	unsigned int sz = 0, i;
+	u64 free = 0;
 	int cpu;
 
 	for_each_possible_cpu(cpu) {
@@ -191,9 +240,23 @@ static void status_info(struct vdisk *v, char *result, unsigned int maxlen)
 		sum.commit += s->commit;
 		sum.fsync += s->fsync;
 	}
-	DMEMIT("%s %s %u %llu %llu %llu %llu %llu", v->args.write ? "rw" : "ro",
-	       READ_ONCE(v->failed) ?: "ok", v->nr_layers, sum.direct,
-	       sum.queued, sum.alloc, sum.commit, sum.fsync);
+	for (i = 0; i < top->nr; i++)
+		free += READ_ONCE(top->image[i]->pool_nr);
+	DMEMIT("%s %s %u %llu %llu %llu %llu %llu %u %llu",
+	       READ_ONCE(v->failed) ? "ro" : mode, vdisk_health(v),
+	       v->nr_layers, sum.direct, sum.queued, sum.alloc, sum.commit,
+	       sum.fsync, READ_ONCE(v->nr_parked), free);
+}
+
+static int vdisk_message(struct dm_target *ti, unsigned int argc, char **argv,
+			 char *result, unsigned int maxlen)
+{
+	if (argc == 1 && !strcasecmp(argv[0], "retry")) {
+		vdisk_nospace_retry(ti->private);
+		return 0;
+	}
+	DMERR("Unknown message");
+	return -EINVAL;
 }
 
 static void vdisk_status(struct dm_target *ti, status_type_t type,
@@ -252,15 +315,18 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *limits)
 
 static struct target_type vdisk_target = {
 	.name			= "vdisk",
-	.version		= { 1, 0, 0 },
+	.version		= { 1, 1, 0 },
 	.module			= THIS_MODULE,
 	.ctr			= vdisk_ctr,
 	.dtr			= vdisk_dtr,
 	.map			= vdisk_map,
 	.end_io			= vdisk_end_io,
 	.preresume		= vdisk_preresume,
+	.presuspend		= vdisk_presuspend,
+	.presuspend_undo	= vdisk_presuspend_undo,
 	.postsuspend		= vdisk_postsuspend,
 	.status			= vdisk_status,
+	.message		= vdisk_message,
 	.iterate_devices	= vdisk_iterate_devices,
 	.io_hints		= vdisk_io_hints,
 };

@@ -73,9 +73,19 @@ struct vdisk_args {
 	bool write;
 	bool buffered;
 	unsigned int commit_ms;
+	u64 prealloc_sec;		/* a file grows by so much; 0: by default */
+	bool falloc;			/* and has the space then, not only length */
+	bool queue;			/* writes without space wait for it */
 	unsigned int nr_layers;
 	struct vdisk_layer_args *layer;
 	struct vdisk_stamp_args stamp;
+};
+
+/* The search for what earlier attachments left behind; see pool.c. */
+enum vdisk_scan {
+	VDISK_SCAN_WAITS,		/* for the first change */
+	VDISK_SCAN_RUNS,
+	VDISK_SCAN_OVER,
 };
 
 struct vdisk_image {
@@ -95,16 +105,24 @@ struct vdisk_image {
 	struct list_head claims;	/* cache.lock */
 	struct list_head freed;		/* cache.lock: vdisk_freed of this epoch */
 	struct list_head reclaim;	/* cache.lock: of durable ones */
-	struct mutex grow_lock;		/* protects down to marked */
+	struct mutex grow_lock;		/* protects down to scan_lost */
 	u64 data_end;			/* units end below; others READ_ONCE it */
 	u64 file_len;			/* others READ_ONCE it */
 	u64 room_end;			/* grow() prepared the file up to here */
 	u64 next_off;			/* where appending goes on */
 	u64 fresh_off;			/* from here on the file reads zero */
-	struct xarray pool;		/* free units by sector: is it fresh? */
+	u64 old_end;			/* next_off of the beginning */
+	struct xarray pool;		/* free units; see pool.c */
+	unsigned int pool_nr;		/* others READ_ONCE it */
+	struct xarray touched;		/* units freed while the scan runs */
+	enum vdisk_scan scan;		/* others READ_ONCE it */
 	bool scanned;			/* next_off is known */
 	bool grown;			/* there may be something to trim */
 	bool marked;			/* the image says that it is in use */
+	bool scan_lost;			/* touched is not complete */
+	unsigned long scan_until;	/* jiffies: the first writers wait */
+	struct work_struct scan_work;
+	wait_queue_head_t scan_wait;	/* for its end */
 	struct mutex commit_lock;
 };
 
@@ -121,6 +139,13 @@ struct vdisk_stats {
 	u64 alloc;		/* plans run */
 	u64 commit;		/* epochs written */
 	u64 fsync;
+};
+
+/* What became of the last write that needed space. */
+enum vdisk_space_state {
+	VDISK_SPACE_THERE,
+	VDISK_SPACE_AWAITED,		/* enospc=queue: writes are parked */
+	VDISK_SPACE_LACKING,		/* they fail */
 };
 
 struct vdisk {
@@ -149,9 +174,15 @@ struct vdisk {
 	mempool_t segs;
 	struct bio_set bios;
 
-	spinlock_t lock;		/* interrupts off: the two below */
+	spinlock_t lock;		/* interrupts off: down to stopping */
 	struct bio_list flushes;	/* waiting for the next commit */
 	const char *failed;		/* why nothing is written any more */
+	enum vdisk_space_state space;	/* others READ_ONCE it */
+	unsigned long space_since;	/* jiffies: AWAITED */
+	struct list_head parked;	/* vdisk_io.park: waiting for space */
+	unsigned int nr_parked;		/* others READ_ONCE it */
+	bool stopping;			/* nothing is parked; others READ_ONCE it */
+	struct delayed_work space_work;	/* tries the parked again */
 	struct vdisk_stats __percpu *stats;
 };
 
@@ -190,8 +221,9 @@ struct vdisk_io {
 	blk_status_t status;
 	int inflight;			/* of v->inflight; -1: not entered */
 	bool commit;			/* FUA whose entries are not durable */
+	bool waited;			/* for space; it was parked */
 	struct work_struct work;
-	struct list_head park;		/* vdisk_claim.waiters */
+	struct list_head park;		/* vdisk_claim.waiters, vdisk.parked */
 	struct vdisk_seg seg;		/* the first, mostly the only one */
 };
 
@@ -222,7 +254,8 @@ void vdisk_image_close_all(struct vdisk *v);
 /*
  * step.c APIs: drive the steps of a format. A feed pins the blocks it shows;
  * vdisk_feed() answers a need for bytes, 0 or -errno (-EUCLEAN if the format
- * breaks the rules). vdisk_bad() logs what is wrong with an image. May sleep.
+ * breaks the rules). vdisk_image_complain() logs what is wrong with an image;
+ * vdisk_image_refused() too, and returns the error for -EUCLEAN. May sleep.
  */
 struct vdisk_feed {
 	struct vdisk_image *image;
@@ -236,11 +269,14 @@ int vdisk_feed_bytes(struct vdisk_feed *feed);
 void vdisk_feed_done(struct vdisk_feed *feed);
 void vdisk_image_complain(const struct vdisk_image *image,
 			  const struct vdisk_step *step);
+int vdisk_image_refused(const struct vdisk_image *image,
+			const struct vdisk_step *step);
 
 /* io.c APIs: the data path. */
 int vdisk_io_map(struct vdisk *v, struct bio *bio);
 int vdisk_io_end(struct vdisk *v, struct bio *bio, blk_status_t *error);
 void vdisk_io_requeue(struct vdisk_io *io);
+void vdisk_io_retry(struct vdisk_io *io);	/* from its beginning */
 void vdisk_io_zero(struct bio *bio, struct bvec_iter start);
 void vdisk_io_start(struct vdisk_seg *seg, struct vdisk_io *io,
 		    struct vdisk_backing *backing, u64 off, u64 sectors);
@@ -280,6 +316,22 @@ struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector);
 s64 vdisk_write_alloc(struct vdisk_io *io, struct vdisk_image *image,
 		      u64 sector, u64 sectors);
 s64 vdisk_discard_run(struct vdisk_io *io, u64 sector, u64 sectors);
+
+/*
+ * nospace.c APIs. vdisk_nospace_end(): a write ended with BLK_STS_NOSPC; what
+ * end_io is to return. vdisk_nospace_over(): one had what it needed. Both: any
+ * context. vdisk_nospace_retry(): what is parked, now. vdisk_nospace_stop(): from
+ * now on nothing is parked, until vdisk_nospace_start(). The others may sleep.
+ */
+int vdisk_nospace_end(struct vdisk *v, struct vdisk_io *io);
+void vdisk_nospace_over(struct vdisk *v);
+void vdisk_nospace_retry(struct vdisk *v);
+void vdisk_nospace_stop(struct vdisk *v);
+void vdisk_nospace_start(struct vdisk *v);
+void vdisk_nospace_work(struct work_struct *work);
+
+/* pool.c: the scan of one image. */
+void vdisk_pool_scan(struct work_struct *work);
 
 /* discard.c: give back what was freed in epochs that are durable. */
 void vdisk_reclaim_work(struct work_struct *work);

@@ -54,11 +54,7 @@ int vdisk_write_plan(struct vdisk_writer *w)
 		step->data_end = READ_ONCE(image->data_end);
 	}
 	vdisk_feed_done(&w->feed);
-	if (r == -EUCLEAN) {
-		vdisk_image_complain(image, step);
-		r = -EIO;
-	}
-	return r;
+	return r == -EUCLEAN ? vdisk_image_refused(image, step) : r;
 }
 
 /* Sectors [from, to) of the image, which lie at @off in the file, are zero. */
@@ -127,6 +123,8 @@ static int write_guest(struct vdisk_writer *w)
 	DECLARE_COMPLETION_ONSTACK(done);
 	struct vdisk_seg seg = { .waiter = &done };
 
+	if (!bio_has_data(vdisk_io_bio(w->io)))
+		return fill_zero(w, w->plan.data_off, 0, w->plan.sectors);
 	vdisk_io_start(&seg, w->io, w->image->backing, w->plan.data_off,
 		       w->plan.sectors);
 	seg.backing->ops->submit(seg.backing, &seg, false);
@@ -196,13 +194,15 @@ s64 vdisk_write_alloc(struct vdisk_io *io, struct vdisk_image *image,
 	r = still_missing(w);
 	/* First of all: making room for a plan may already move a footer. */
 	if (!r)
-		r = vdisk_space_mark(image);
+		r = vdisk_space_begin(image);
 	if (!r && image->geom.flags & VDISK_GEOM_PACKED)
 		r = vdisk_packed_write(w);
 	else if (!r)
 		r = plain_write(w);
 	if (r)
 		vdisk_write_give_back(w);
+	else if (unlikely(READ_ONCE(image->v->space)))
+		vdisk_nospace_over(image->v);
 	vdisk_claim_drop(w);
 	if (!r)
 		r = w->plan.sectors;

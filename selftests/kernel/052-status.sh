@@ -45,7 +45,7 @@ eq "list: the name with a blank" "$("$vdisk" list --json | jq -r '.[0].filename'
 before=$(value commit)
 head -c 1M /dev/urandom >pattern
 dd if=pattern of="$node" bs=64k seek=1600 oflag=direct conv=notrunc,fsync status=none
-read -r _ _ _ _ _ _ direct queued alloc commit fsync < <(dmsetup status --noflush "$dm")
+read -r _ _ _ _ _ _ direct queued alloc commit fsync _ < <(dmsetup status --noflush "$dm")
 eq "status: the counters are those of the status line" \
 	"$(value '| [.direct, .queued, .alloc, .commit, .fsync] | @tsv')" \
 	"$direct	$queued	$alloc	$commit	$fsync"
