@@ -88,6 +88,7 @@ char *chain_table(const struct chain *chain, const struct verb_options *opt,
 	unsigned int i, j;
 	const char *path;
 	bool stamp, good = true;
+	unsigned int k, n;
 
 	if (!to)
 		return NULL;
@@ -102,13 +103,18 @@ char *chain_table(const struct chain *chain, const struct verb_options *opt,
 		}
 	}
 	stamp = chain->flags & CHAIN_WRITE && chain->layer[0].desc;
-	i = opt->commit_given + opt->buffered + stamp;
-	if (i)
-		fprintf(to, " %u", i);
+	n = opt->commit_given + opt->buffered + stamp;
+	for (k = 0; k < VERB_SPACE; k++)
+		n += !!opt->space[k];
+	if (n)
+		fprintf(to, " %u", n);
 	if (opt->commit_given)
 		fprintf(to, " commit=%u", opt->commit_ms);
 	if (opt->buffered)
 		fputs(" buffered", to);
+	for (k = 0; k < VERB_SPACE; k++)
+		if (opt->space[k])
+			fprintf(to, " %s=%s", verb_space[k], opt->space[k]);
 	if (stamp)
 		put_stamp(to, &chain->layer[0], by_fd);
 	good &= !stamp || by_fd || one_line(chain->layer[0].path);

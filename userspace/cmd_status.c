@@ -18,6 +18,8 @@ static const struct {
 	{ "alloc", "plans for new units" },
 	{ "commit", "commits of table entries" },
 	{ "fsync", "flushes of files" },
+	{ "parked", "writes that wait for space" },
+	{ "free", "free units known of" },
 };
 
 #define NR_FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -55,6 +57,7 @@ static const char *meaning(const char *health)
 	} known[] = {
 		{ "ok", "ok" },
 		{ "flush-failed", "a flush of a file failed" },
+		{ "out-of-space", "the last write that needed space had none" },
 		{ "table-write-failed", "a write of table entries failed" },
 	};
 	unsigned int i;

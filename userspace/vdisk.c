@@ -106,7 +106,10 @@ static const struct {
 	{ OPT_FORMAT, "-f, --format FORMAT", "do not guess the format" },
 	{ OPT_OUTPUT, "-O, --output-format FORMAT", "of the copy; default: raw" },
 	{ OPT_OPTION, "-o, --options KEY=VALUE,...",
-	  "size=auto|chs|current (VHD), commit=MS, buffered" },
+	  "size=auto|chs|current (VHD), commit=MS, buffered,\n"
+	  "                              prealloc_size=SECTORS,\n"
+	  "                              prealloc_mode=truncate|falloc,\n"
+	  "                              enospc=error|queue" },
 	{ OPT_MAKE, "-o, --options KEY=VALUE,...", "options of the new image" },
 	{ OPT_PARENT, "-b, --backing FILE",
 	  "the parent, as the image will name it" },
@@ -236,6 +239,26 @@ static bool set_size_rule(struct verb_options *opt, const char *text)
 	return false;
 }
 
+const char *const verb_space[VERB_SPACE] = {
+	"prealloc_size", "prealloc_mode", "enospc",
+};
+
+/* What the value means the target knows; here it must be one word. */
+static bool set_space(struct verb_options *opt, const char *key,
+		      const char *value)
+{
+	unsigned int i;
+
+	for (i = 0; i < VERB_SPACE; i++) {
+		if (strcmp(key, verb_space[i]) || !value || !*value ||
+		    value[strspn(value, "0123456789abcdefghijklmnopqrstuvwxyz")])
+			continue;
+		opt->space[i] = value;
+		return true;
+	}
+	return false;
+}
+
 static void add_make_option(struct verb_options *opt, char *word)
 {
 	opt->make_help |= !strcmp(word, "help");
@@ -246,7 +269,10 @@ static void add_make_option(struct verb_options *opt, char *word)
 /* Is it an option of how an image is read? */
 static bool is_reading_option(const char *word)
 {
-	static const char *const keys[] = { "size", "commit", "buffered" };
+	static const char *const keys[] = {
+		"size", "commit", "buffered", "prealloc_size", "prealloc_mode",
+		"enospc",
+	};
 	const size_t len = strcspn(word, "=");
 	unsigned int i;
 
@@ -280,7 +306,7 @@ static bool set_options(struct verb_options *opt, const struct verb *v,
 			opt->commit_given = true;
 		} else if (!strcmp(key, "buffered") && !value) {
 			opt->buffered = true;
-		} else {
+		} else if (!set_space(opt, key, value)) {
 			out_error(NULL, "Unknown option: %s", out_name(key));
 			return false;
 		}

@@ -12,6 +12,10 @@ enum verb_exit {
 	VERB_SICK = 3,		/* status: the device has given up writing */
 };
 
+/* Options that the target looks at: how files grow, what a full one does. */
+#define VERB_SPACE 3
+extern const char *const verb_space[VERB_SPACE];
+
 struct verb_options {
 	bool json;
 	bool read_only;
@@ -31,6 +35,7 @@ struct verb_options {
 	bool deferred;
 	bool partitions;
 	bool no_partitions;
+	const char *space[VERB_SPACE];	/* as given, or NULL: see verb_space */
 	const char **allow;		/* --allow-path */
 	unsigned int nr_allow;
 	char **make;			/* -o of a new image: KEY=VALUE each */
