@@ -398,7 +398,7 @@ static void test_geometry(void)
 {
 	static const struct {
 		u64 sectors;
-		struct chs want;
+		struct vhd_chs want;
 		u64 rounded;
 	} sizes[] = {
 		{ SECTORS(10 * M), { 301, 4, 17 }, 20536 },
@@ -411,7 +411,7 @@ static void test_geometry(void)
 		{ 68, { 1, 4, 17 }, 68 },
 		{ 1, { 0, 4, 17 }, 68 },
 	};
-	struct chs g;
+	struct vhd_chs g;
 	u64 s, r;
 	u32 i;
 
