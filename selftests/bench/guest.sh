@@ -33,7 +33,7 @@ timed()
 allocating()
 {
 	measure "$1" --rw=randwrite --bs=4k --iodepth=32 --size=256M \
-		--io_size=8M --end_fsync=1
+		--io_size=16M --end_fsync=1
 }
 
 # Each unit once, nothing of it in any memory.

@@ -3,9 +3,9 @@
 #
 # The guest's part of the figures, on top of kernel-test.sh: devices that are
 # compared, and fio on them. The guest's clock counts instructions (# VM:
-# icount), so a billion by IOPS is instructions per I/O. While the guest waits
-# for the host, its clock leaps from timer to timer: time limits in the guest
-# mean nothing, and what is measured must not touch the host's files.
+# icount), so a billion by IOPS is instructions per I/O. It must be booted with
+# idle=poll: else the clock leaps from timer to timer while the guest waits for
+# the host, and every time limit in it is over at once.
 #
 #	bench_job VAR...         the words that the host wrote for this run
 #	bench_disk VAR MIB       a null_blk device with memory behind it that
@@ -28,6 +28,7 @@ bench_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bench_images=$VDISK_TOP/selftests/build/bench/images
 bench_dm=vdisk-bench
 bench_disks=0
+bench_prefix=()
 # What they all work on, and the size of a disk that holds it.
 range_mib=64
 disk_mib=66
@@ -188,11 +189,11 @@ workload()
 	esac
 }
 
-# bench_fio OPTION...: JSON. No map of what was hit, no time of each I/O: they
+# bench_fio OPTION...: JSON; begun by $bench_prefix. No map of what was hit, no time of each I/O: they
 # cost instructions, and are not what is measured.
 bench_fio()
 {
-	fio --name=bench --filename="$target" --direct=1 --ioengine=libaio \
+	"${bench_prefix[@]}" fio --name=bench --filename="$target" --direct=1 --ioengine=libaio \
 		--norandommap --randrepeat=1 --gtod_reduce=1 --output-format=json \
 		--size="${range_mib}M" "$@"
 }

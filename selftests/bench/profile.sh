@@ -13,24 +13,23 @@ need_cmd fio jq perf
 bench_job
 bench_fs files 1000
 
-# Twice: the first time reads perf itself from the host, and the guest's clock
-# leaps meanwhile. fio's own beginning is a twentieth of the samples.
+# perf starts fio, since it takes longer itself to begin than fio to end; both
+# have been read from the host before.
 recorded()
 {
-	perf record -q -e cpu-clock -c "$period" -a ${graph:+-g} \
-		-o /tmp/perf.data -- true >/tmp/perf.out 2>&1 || return
-	bench_fio "${words[@]}" --time_based --runtime=1s >/tmp/fio.json &
-	sleep 0.4
-	perf record -q -e cpu-clock -c "$period" -a ${graph:+-g} \
-		-o /tmp/perf.data -- sleep 0.4 >/tmp/perf.out 2>&1 || return
-	wait "$!"
+	local bench_prefix=(perf record -q -e cpu-clock -c "$period" -a
+		${graph:+-g} -o /tmp/perf.data --)
+
+	"${bench_prefix[@]}" true >/tmp/perf.out 2>&1 &&
+		bench_fio "${words[@]}" --time_based --runtime=600ms \
+			>/tmp/perf.out 2>&1
 }
 
-# Without the processor's waiting, whose length is the host's affair.
+# Without fio's beginning and end, and without the processor's waiting.
 flat()
 {
-	perf report -i /tmp/perf.data --stdio --no-children -F sample,dso,sym \
-		-g none 2>/dev/null | grep -Ev '^ *#|^$|safe_halt|default_idle' |
+	perf report -i /tmp/perf.data --time 40%-90% --stdio --no-children -F sample,dso,sym \
+		-g none 2>/dev/null | grep -Ev '^ *#|^$|idle_poll|do_idle' |
 		awk -v per="$1" '
 		{ n[NR] = $1; sum += $1; sub(/^ *[0-9]+ */, ""); text[NR] = $0 }
 		END {
@@ -42,7 +41,7 @@ flat()
 
 graphed()
 {
-	perf report -i /tmp/perf.data --stdio --no-children -F overhead,dso,sym \
+	perf report -i /tmp/perf.data --time 40%-90% --stdio --no-children -F overhead,dso,sym \
 		-g caller,0.5,callee --percent-limit 1 2>/dev/null | head -n 400
 }
 
