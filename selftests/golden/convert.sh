@@ -172,4 +172,18 @@ for sig in INT TERM HUP; do
 		"$? $found $(find "sig$sig" -mindepth 1)" "$((128 + $(kill -l "$sig"))) 1 "
 done
 
+# A file that comes while the image is made.
+mkdir race
+"$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized slow.raw race/x.vmdk 2>.err &
+pid=$!
+for i in $(seq 200); do
+	[ -z "$(find race -mindepth 1)" ] || break
+	sleep 0.02
+done
+echo precious >race/x.vmdk
+wait "$pid"
+eq "a file that came in the meantime stays" "$? $(cat .err race/x.vmdk) $(find race -type f | wc -l)" \
+	"1 vdisk: race/x.vmdk: File exists
+precious 1"
+
 ktap_end

@@ -170,6 +170,10 @@ for format in vhd vmdk qed; do
 		"$vdisk" create --force -f $format -b same.$format base.$format
 	t "$format: both are there" cmp same.$format child.$format
 done
+if command -v vhdiinfo >/dev/null; then
+	eq "VHD: vhdiinfo names the parent" \
+		"$(vhdiinfo child.vhd | sed -n 's/.*Parent filename.*: //p')" base.vhd
+fi
 for sub in twoGbMaxExtentSparse streamOptimized vmfsSparse; do
 	t "VMDK $sub: a child" "$vdisk" create -f vmdk -b base.vmdk -o subformat=$sub c-$sub.vmdk
 	qemu-img convert -f vmdk -O raw base.vmdk base.raw
