@@ -120,7 +120,7 @@ bool make_directory(struct make *make, const char *path);
 /* The same in the directory that was made first. */
 bool make_file_inside(struct make *make, const char *name);
 
-/* All bytes of the last file, which must be durable after it. */
+/* All bytes of the last file. */
 bool make_content(struct make *make, const void *bytes, size_t len);
 /* By recipe: the last file becomes a part of the disk. */
 bool make_part(struct make *make, const struct vdisk_maker *maker,
@@ -130,7 +130,7 @@ bool make_part(struct make *make, const struct vdisk_maker *maker,
 bool make_check(struct make *make, const struct vdisk_maker *maker,
 		const struct vdisk_recipe *recipe);
 
-/* The files get their names. */
+/* The files are made durable and get their names. */
 bool make_commit(struct make *make);
 /* Without a commit before, all is removed. */
 void make_end(struct make *make);

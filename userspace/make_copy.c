@@ -39,7 +39,7 @@ bool make_is_zero(const u8 *p, size_t len)
 
 static int open_part(struct target *to, const struct make_file *file)
 {
-	/* Nobody sees the files before they are whole, and flushed then. */
+	/* Nobody sees the files before make_commit(), which flushes them. */
 	const struct vdisk_image_opts opts = {
 		.write = true, .size_sec = file->sectors, .skip_flush = ~0u,
 	};
@@ -85,21 +85,16 @@ static int open_target(const struct make *make, struct target *to)
 	return r;
 }
 
-/* Everything is durable, if @r and what this returns are 0. */
 static int close_target(struct target *to, int r)
 {
 	unsigned int i;
-	int end;
 
 	if (r)
 		vdisk_disk_drop(to->disk);
 	else
 		r = vdisk_disk_close(to->disk);
-	for (i = 0; i < to->nr; i++) {
-		end = r ? 0 : vdisk_store_flush(to->store[i]);
-		r = r ? r : end;
+	for (i = 0; i < to->nr; i++)
 		vdisk_store_close(to->store[i]);
-	}
 	free(to->store);
 	return r;
 }

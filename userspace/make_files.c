@@ -273,8 +273,6 @@ static struct vdisk_store *open_last(const struct make *make)
 static bool close_last(const struct make *make, struct vdisk_store *store,
 		       int r)
 {
-	if (!r)
-		r = vdisk_store_flush(store);
 	vdisk_store_close(store);
 	return r ? fail(make->file[make->nr - 1].path, -r) : true;
 }
@@ -359,19 +357,42 @@ bool make_part(struct make *make, const struct vdisk_maker *maker,
  * The end
  */
 
+static int sync_at(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+
+	if (fd < 0)
+		return errno;
+	/* EINVAL: a directory of a file system that has no use for it. */
+	err = fsync(fd) && errno != EINVAL ? errno : 0;
+	close(fd);
+	return err;
+}
+
+/* The directory that @path is in. */
 static int sync_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char *dir = slash ? out_text("%.*s", (int)(slash - path + 1), path)
 			  : out_text(".");
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	int err = sync_at(dir);
 
 	free(dir);
-	if (fd < 0)
-		return errno;
-	r = fsync(fd) && errno != EINVAL ? errno : 0;
-	close(fd);
-	return r;
+	return err;
+}
+
+/* What the files hold comes before their names. */
+static bool sync_files(const struct make *make)
+{
+	unsigned int i = make->nr;
+	int err;
+
+	while (i--) {
+		err = sync_at(make->file[i].temp);
+		if (err)
+			return fail(make->file[i].path, err);
+	}
+	return true;
 }
 
 /* Not over a file that came in the meantime, unless that was asked for. */
@@ -413,13 +434,13 @@ bool make_commit(struct make *make)
 	sigset_t old;
 	int err = 0;
 
+	if (!sync_files(make))
+		return false;
 	hold_signals(&old);
 	while (!err && i) {
 		const struct make_file *file = &make->file[i - 1];
 
-		if (file->directory)
-			err = sync_directory(make->file[i].temp);
-		if (!err && !file->inside)
+		if (!file->inside)
 			err = give_name(make, file);
 		i -= !err;
 	}

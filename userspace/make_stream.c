@@ -115,7 +115,7 @@ static int end_stream(struct stream *s)
 		r = put_marker(s, 0, VMDK_MARK_END);
 	if (!r)
 		r = vdisk_store_set_length(s->store, s->at_sec * VDISK_SECTOR);
-	return r ? r : vdisk_store_flush(s->store);
+	return r;
 }
 
 /* The grain at @sector, zeroes behind the disk's end; false if unreadable. */
