@@ -85,7 +85,7 @@ dm_create "$dm-low" "0 16384 linear $low 0"
 dm_create "$dm" "0 16384 vdisk rw 1 1 16384 raw 1 /dev/mapper/$dm-low"
 dd if=pattern of="$node" bs=64k count=1 oflag=direct conv=notrunc status=none
 dmsetup suspend "$dm-low"
-dmsetup load "$dm-low" --table "0 16384 error"
+dmsetup load "$dm-low" --table "0 16384 flakey $low 0 0 3600 1 error_writes"
 dmsetup resume "$dm-low"
 fails "a flush fails" sync -d "$node"
 got=0
