@@ -23,31 +23,32 @@ static const struct {
 };
 
 #define NR_FIELDS (sizeof(fields) / sizeof(fields[0]))
+#define NR_ALWAYS 6		/* the target has told them from the start */
 
 struct state {
 	const struct dmctl_device *dev;
 	const struct line_extent *image;
 	const char *mode, *health;
+	unsigned int nr;		/* of the fields, as many as were told */
 	unsigned long long field[NR_FIELDS];
 };
 
-/* A newer module may say more at the end; less it may not. */
+/* Fields are only ever added, at the end: an older module says less. */
 static bool parse_status(struct state *s, char *text)
 {
 	char *save = NULL, *word, *end;
-	unsigned int i;
 
 	s->mode = strtok_r(text, " ", &save);
 	s->health = strtok_r(NULL, " ", &save);
-	for (i = 0; i < NR_FIELDS; i++) {
+	for (s->nr = 0; s->nr < NR_FIELDS; s->nr++) {
 		word = strtok_r(NULL, " ", &save);
 		if (!word)
-			return false;
-		s->field[i] = strtoull(word, &end, 10);
+			break;
+		s->field[s->nr] = strtoull(word, &end, 10);
 		if (*end)
 			return false;
 	}
-	return true;
+	return s->nr >= NR_ALWAYS;
 }
 
 static const char *meaning(const char *health)
@@ -56,9 +57,11 @@ static const char *meaning(const char *health)
 		const char *health, *text;
 	} known[] = {
 		{ "ok", "ok" },
-		{ "flush-failed", "a flush of a file failed" },
+		{ "flush-failed",
+		  "a flush of a file failed; nothing is written any more" },
 		{ "out-of-space", "the last write that needed space had none" },
-		{ "table-write-failed", "a write of table entries failed" },
+		{ "table-write-failed",
+		  "a write of table entries failed; nothing is written any more" },
 	};
 	unsigned int i;
 
@@ -85,7 +88,7 @@ static void tell_json(const struct state *s)
 	out_json_num(obj, "open-count", (u64)s->dev->open_count);
 	out_json_bool(obj, "suspended", s->dev->suspended);
 	out_json_bool(obj, "deferred-remove", s->dev->deferred);
-	for (i = 0; i < NR_FIELDS; i++)
+	for (i = 0; i < s->nr; i++)
 		out_json_num(obj, fields[i].key, s->field[i]);
 	out_json(obj);
 }
@@ -104,10 +107,9 @@ static void tell_text(const struct state *s)
 	printf("size: %s\n", out_size(s->dev->size_sec * VDISK_SECTOR));
 	printf("mode: %s\n", strcmp(s->mode, "rw") ? "read only" :
 						      "read and write");
-	printf("health: %s%s\n", meaning(s->health), strcmp(s->health, "ok") ?
-	       "; nothing is written any more" : "");
+	printf("health: %s\n", meaning(s->health));
 	printf("held open: %d\n", s->dev->open_count);
-	for (i = 0; i < NR_FIELDS; i++)
+	for (i = 0; i < s->nr; i++)
 		printf("%s: %llu\n", fields[i].text, s->field[i]);
 }
 

@@ -67,7 +67,7 @@ static const struct verb verbs[] = {
 	  "remove the device, and those of its partitions", NULL },
 	{ "status", cmd_status, 1, 1, "j", "NAME",
 	  "tell how an attached device does",
-	  "Exit status: 0 healthy, 1 could not tell, 3 nothing is written any more.\n" },
+	  "Exit status: 0 healthy, 1 could not tell, 3 not healthy.\n" },
 	{ "list", cmd_list, 0, 0, "j", "",
 	  "list attached images", NULL },
 	{ "create", cmd_create, 1, 2, "fmbFaUx", "IMAGE [SIZE]",

@@ -9,7 +9,7 @@ enum verb_exit {
 	VERB_OK = 0,
 	VERB_FAILED = 1,
 	VERB_USAGE = 2,
-	VERB_SICK = 3,		/* status: the device has given up writing */
+	VERB_SICK = 3,		/* status: the device's health is not ok */
 };
 
 /* Options that the target looks at: how files grow, what a full one does. */

@@ -45,10 +45,10 @@ eq "list: the name with a blank" "$("$vdisk" list --json | jq -r '.[0].filename'
 before=$(value commit)
 head -c 1M /dev/urandom >pattern
 dd if=pattern of="$node" bs=64k seek=1600 oflag=direct conv=notrunc,fsync status=none
-read -r _ _ _ _ _ _ direct queued alloc commit fsync _ < <(dmsetup status --noflush "$dm")
+read -r _ _ _ _ _ _ direct queued alloc commit fsync parked free _ < <(dmsetup status --noflush "$dm")
 eq "status: the counters are those of the status line" \
-	"$(value '| [.direct, .queued, .alloc, .commit, .fsync] | @tsv')" \
-	"$direct	$queued	$alloc	$commit	$fsync"
+	"$(value '| [.direct, .queued, .alloc, .commit, .fsync, .parked, .free] | @tsv')" \
+	"$direct	$queued	$alloc	$commit	$fsync	$parked	$free"
 t "status: a unit was made, and a commit" test "$alloc" -gt 0 -a "$commit" -gt "$before"
 for line in "device: $node" 'health: ok' 'mode: read and write' "plans for new units: $alloc" \
 	"commits of table entries: $commit" "flushes of files: $fsync" 'size: 128 MiB'; do
