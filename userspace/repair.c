@@ -336,6 +336,8 @@ int repair_image(struct repair *repair, struct vdisk_image *image)
 	struct own_report rep;
 	int r = 0;
 
+	/* Free is what a repair says is free, after it, not what a walk says now. */
+	image->scanned = true;
 	if (repair->write && vdisk_repair_find(image->format) && !read_only)
 		r = mend(repair, image);
 	if (!r)
