@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=1G timeout=900
+# VM: disk=1G timeout=900 long
 #
 # The disk below fails: reads, writes of data, writes of tables, flushes. The
 # guest is told; a device whose tables or flushes are in doubt writes no more and
