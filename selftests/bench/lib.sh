@@ -124,7 +124,7 @@ nbd_gone()
 
 vdisk_up()
 {
-	"$vdisk" attach "$bench_dm" "$@" &&
+	"$vdisk" attach "$bench_dm" "$@" >/dev/null &&
 		target=/dev/mapper/$bench_dm undo=(dm_gone "$bench_dm")
 }
 

@@ -23,7 +23,7 @@ process_time()
 {
 	python3 - "$@" <<-'END'
 	import resource, subprocess, sys
-	subprocess.run(sys.argv[1:], check=True)
+	subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 	used = resource.getrusage(resource.RUSAGE_CHILDREN)
 	print(round((used.ru_utime + used.ru_stime) * 1e9))
 	END
@@ -55,14 +55,14 @@ zero_named()
 
 attach_named()
 {
-	"$vdisk" attach --read-only "$2" "$1"
+	"$vdisk" attach --read-only "$2" "$1" >/dev/null
 }
 
 scale_load()
 {
 	local before after status=0
 
-	"$vdisk" attach --read-only "$bench_dm" "$1" || return
+	"$vdisk" attach --read-only "$bench_dm" "$1" >/dev/null || return
 	udevadm settle
 	before=$(memory_free)
 	target=/dev/mapper/$bench_dm
