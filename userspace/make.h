@@ -146,6 +146,8 @@ bool make_copy(struct make *make, struct chain *from);
 /* make_stream.c: the same for make->stream. */
 bool make_copy_stream(struct make *make, struct chain *from);
 bool make_is_zero(const u8 *p, size_t len);
+/* What of @from is at @sector, up to its end; holes of files are ZERO. */
+int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit);
 
 /* A parent's name is meant as the image will read it: from its directory. */
 char *make_parent_path(const char *image, const char *name);

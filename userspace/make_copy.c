@@ -121,6 +121,44 @@ static int write_sparse(struct target *to, const u8 *p, size_t len, u64 sector)
 	return r;
 }
 
+static int fd_of(const struct chain *chain, const struct vdisk_image *image)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < chain->nr; i++)
+		for (j = 0; j < chain->layer[i].nr; j++)
+			if (chain->layer[i].part[j].image == image)
+				return chain->layer[i].part[j].fd;
+	return -1;
+}
+
+/*
+ * A format may have no holes, the file it is in still has: a raw disk is mostly
+ * that. Whoever cannot tell, a device for instance, has none.
+ */
+int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit)
+{
+	int r = vdisk_disk_map(from->disk, sector,
+			       from->disk->size_sec - sector, hit), fd;
+	u64 hole;
+	off_t data;
+
+	if (r || hit->kind != VDISK_DATA)
+		return r;
+	fd = fd_of(from, hit->image);
+	data = fd < 0 ? (off_t)hit->off :
+	       lseek(fd, (off_t)hit->off, SEEK_DATA);
+	if (data < 0)
+		hole = errno == ENXIO ? hit->sectors : 0;
+	else
+		hole = ((u64)data - hit->off) / VDISK_SECTOR;
+	if (hole) {
+		hit->kind = VDISK_ZERO;
+		hit->sectors = vdisk_min(hit->sectors, hole);
+	}
+	return 0;
+}
+
 static bool copy(const struct make *make, struct chain *from,
 		 struct target *to, int *r)
 {
@@ -132,7 +170,7 @@ static bool copy(const struct make *make, struct chain *from,
 
 	for (sector = 0; good && !*r && sector < size; sector += n) {
 		n = vdisk_min(CHUNK / VDISK_SECTOR, size - sector);
-		good = !vdisk_disk_map(from->disk, sector, size - sector, &hit);
+		good = !make_map(from, sector, &hit);
 		if (good && hit.kind == VDISK_ZERO) {
 			n = hit.sectors;
 			continue;

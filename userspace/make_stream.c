@@ -128,9 +128,10 @@ static bool read_grain(struct stream *s, struct vdisk_disk *disk, u64 sector)
 	return !vdisk_disk_read(disk, sector, s->plain, n);
 }
 
-/* False if @disk could not be read, else *@r says how writing went. */
-static bool copy(struct stream *s, struct vdisk_disk *disk, int *r)
+/* False if @from could not be read, else *@r says how writing went. */
+static bool copy(struct stream *s, struct chain *from, int *r)
 {
+	struct vdisk_disk *disk = from->disk;
 	const u64 grain_sec = s->grain_sec;
 	u64 grain, next, last = 0;
 	struct vdisk_hit hit;
@@ -140,8 +141,7 @@ static bool copy(struct stream *s, struct vdisk_disk *disk, int *r)
 		if (grain / VMDK_MAX_GTES != last)
 			*r = end_table(s, last);
 		last = grain / VMDK_MAX_GTES;
-		if (vdisk_disk_map(disk, grain * grain_sec,
-				   disk->size_sec - grain * grain_sec, &hit))
+		if (make_map(from, grain * grain_sec, &hit))
 			return false;
 		if (hit.kind == VDISK_ZERO && hit.sectors >= grain_sec) {
 			next = grain + hit.sectors / grain_sec;
@@ -188,7 +188,7 @@ bool make_copy_stream(struct make *make, struct chain *from)
 			      VDISK_SECTOR, 1);
 	r = open_file(make, &s->store);
 	if (!r)
-		read = copy(s, from->disk, &r);
+		read = copy(s, from, &r);
 	if (!read)
 		out_error(from->image, "%s", from->fault.text);
 	else if (r)

@@ -37,11 +37,9 @@ rows()
 		raw.img raw raw
 		vhd.vhd vhd vpc
 		vhd4k.vhd vhd vpc block_size=4k
-		vhd64k.vhd vhd vpc block_size=64k
 		vhd16m.vhd vhd vpc block_size=16M
 		vhdfix.vhd vhd vpc subformat=fixed
 		ms.vmdk vmdk vmdk
-		ms4k.vmdk vmdk vmdk grain_size=4k
 		mz.vmdk vmdk vmdk zeroed_grain=on
 		mf.vmdk vmdk vmdk subformat=monolithicFlat
 		ts.vmdk vmdk vmdk subformat=twoGbMaxExtentSparse
@@ -51,7 +49,6 @@ rows()
 		so1m.vmdk vmdk vmdk subformat=streamOptimized,grain_size=1M
 		vf.vmdk vmdk vmdk subformat=vmfs
 		vs.vmdk vmdk vmdk subformat=vmfsSparse
-		vs8k.vmdk vmdk vmdk subformat=vmfsSparse,grain_size=8k
 		p2.hds parallels parallels
 		p2odd.hds parallels parallels cluster_size=64512
 		p1.hds parallels parallels version=1
@@ -104,6 +101,14 @@ printf y | dd of=empty.raw bs=1 seek=$((70 * 1048576)) conv=notrunc status=none
 t "few grains" "$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized empty.raw fg.vmdk
 t "a stream of few grains is a stream" python3 "$here/stream.py" fg.vmdk empty.raw
 reads "it reads" empty.raw fg.vmdk
+
+# What is a hole of the file is not read.
+truncate -s 1T hole.raw
+printf x | dd of=hole.raw bs=1 seek=700000000000 conv=notrunc status=none
+t "a raw disk of holes" timeout 30 "$vdisk" convert -f raw -O qed hole.raw hole.qed
+eq "what is between them" "$(qemu-io -r -f qed -c 'read -P 0x78 700000000000 1' hole.qed | head -1)" \
+	"read 1/1 bytes at offset 700000000000"
+t "to a stream" timeout 30 "$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized hole.raw hole.vmdk
 
 # A geometry's size: longer, and zero there.
 t "VHD of a rounded size" "$vdisk" convert -f raw -O vpc -o force_size=off in.raw chs.vhd
