@@ -155,10 +155,10 @@ for format in vhd vmdk qed; do
 	reads "$format: zeroes follow" long.raw long.$format
 	t "$format: a child elsewhere" "$vdisk" create -f $format -b "$tmp/base.$format" sub/child.$format
 	reads "$format: finds its parent" base.raw sub/child.$format --allow-path "$tmp"
-	cp base.$format sub/
+	cp base.$format sub/only.$format
 	t "$format: a name is meant from the child's directory" \
-		"$vdisk" create -f $format -b base.$format sub/near.$format
-	mkdir moved && mv sub/near.$format sub/base.$format moved/
+		"$vdisk" create -f $format -b only.$format sub/near.$format
+	mkdir moved && mv sub/near.$format sub/only.$format moved/
 	reads "$format: and both may move" base.raw moved/near.$format
 	rm -rf moved
 	refused "$format: no parent" "^vdisk: gone.$format: No such file" \
