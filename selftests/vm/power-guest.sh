@@ -51,7 +51,7 @@ prepared()
 {
 	local format=$1 disk=$2 image=$2
 
-	blkdiscard -f "$disk"
+	blkdiscard -f "$disk" 2>/dev/null
 	if [ "$in_fs" = 1 ]; then
 		mkfs.ext4 -q -F "$disk"
 		mount "$disk" "$work/$format"
