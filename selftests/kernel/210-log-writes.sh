@@ -58,7 +58,7 @@ recorded()
 start_record()
 {
 	# What was there before is not in the record.
-	blkdiscard -f "$disk"
+	blkdiscard -f "$disk" 2>/dev/null
 	dm_create "$dm-log" "0 $((256 << 11)) log-writes $disk $log"
 }
 
@@ -75,7 +75,7 @@ on_device()
 	local format=$1 name="$1 on a device" loop
 
 	make_image "$format" "$work/empty"
-	t "$name: record" start_record
+	start_record
 	dd if="$work/empty" of="/dev/mapper/$dm-log" bs=64k conv=fsync status=none
 	recorded "$name" "/dev/mapper/$dm-log" "$format"
 	dm_remove "$dm-log"
@@ -90,7 +90,7 @@ in_file()
 {
 	local format=$1 name="$1 in a file"
 
-	t "$name: record" start_record
+	start_record
 	mkfs.ext4 -q -F -E nodiscard "/dev/mapper/$dm-log"
 	mount -o discard "/dev/mapper/$dm-log" "$work/mnt"
 	make_image "$format" "$work/mnt/disk"
