@@ -133,9 +133,14 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 {
 	struct chain_part part = { .format = format, .fd = file->fd };
 	struct vdisk_image_opts look = *opts;
+	char name[128];
 	int r;
 
 	r = chain_lock(chain, file->fd, opts->write);
+	if (!r && chain->opt->repair && chain->nr == 1 &&
+	    repair_attached(file->fd, name, sizeof(name)))
+		r = chain_fail(chain, -EBUSY, out_text("Image is attached: %s",
+						       out_name(name)));
 	if (!r) {
 		r = vdisk_store_file(file->fd, &part.store);
 		if (r)
@@ -389,6 +394,10 @@ static int open_all(struct chain *chain)
 			r = chain_fail(chain, -E2BIG,
 				       out_text("more than %u layers",
 						CHAIN_MAX_LAYERS));
+	}
+	if (r < 0 && chain->flags & CHAIN_SOFT) {
+		chain->parent_err = r;
+		r = 0;
 	}
 	if (r < 0) {
 		out_error(chain->nr > 1 ? chain_newest(chain)->path :

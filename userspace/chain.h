@@ -17,6 +17,7 @@ enum chain_flags {
 	CHAIN_WRITE = 1 << 0,	/* the top layer's files are opened for writing */
 	CHAIN_LOCK = 1 << 1,	/* refuse what others have locked */
 	CHAIN_ALONE = 1 << 2,	/* do not look for parents */
+	CHAIN_SOFT = 1 << 3,	/* a parent that cannot be had is no failure */
 };
 
 /* A piece of a layer. */
@@ -52,6 +53,7 @@ struct chain {
 	const struct verb_options *opt;
 	unsigned int flags;
 	char *why;			/* of the last failure */
+	int parent_err;			/* CHAIN_SOFT: of a parent; why says it */
 };
 
 /* The format of what is open at @file, as a user calls it, or NULL. */

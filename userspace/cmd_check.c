@@ -104,6 +104,8 @@ static void print_json(const struct chain *chain, const struct sum *sum,
 	out_json_bool(obj, "dirty-flag", repair->dirty);
 	if (repair->why_ro)
 		out_json_text(obj, "read-only-reason", repair->why_ro);
+	if (chain->parent_err)
+		out_json_text(obj, "parent-error", chain->why);
 	json_object_object_add(obj, "errors", told->list);
 	told->list = NULL;
 	if (repair->write)
@@ -132,11 +134,29 @@ static bool check_part(const struct chain *chain, const struct chain_part *part,
 	return true;
 }
 
+/* A parent that was changed, or is another one, is a fault of the chain. */
+static void check_parent(const struct chain *chain, struct told *told,
+			 struct sum *sum)
+{
+	char *text;
+
+	if (!chain->parent_err)
+		return;
+	told->path = NULL;
+	text = out_text("Parent: %s", chain->why);
+	if (chain->parent_err == -ESTALE)
+		repair_say(&sum->repair, text, NULL);
+	else if (!told->json)
+		printf("The parent was not looked at: %s\n", chain->why);
+	free(text);
+}
+
 static int check(const struct chain *chain, struct told *told, struct sum *sum)
 {
 	const struct chain_layer *top = &chain->layer[0];
 	unsigned int i;
 
+	check_parent(chain, told, sum);
 	for (i = 0; i < top->nr; i++)
 		if (!check_part(chain, &top->part[i], told, sum))
 			return CHECK_FAILED;
@@ -168,7 +188,7 @@ int cmd_check(const struct verb_options *opt)
 		told.done = json_object_new_array();
 	}
 	with.heads = &sum.repair;
-	if (chain_open(&chain, opt->args[0], &with, CHAIN_ALONE | CHAIN_LOCK |
+	if (chain_open(&chain, opt->args[0], &with, CHAIN_SOFT | CHAIN_LOCK |
 		       (opt->repair ? CHAIN_WRITE : 0))) {
 		r = check(&chain, &told, &sum);
 		chain_close(&chain);

@@ -12,6 +12,7 @@
 #include "../formats/repair.h"
 #include "out.h"
 #include "own.h"
+#include "progress.h"
 
 #define DEFAULT_ROOM (1u << 20)
 #define NO_SECTOR (~0ull)
@@ -261,6 +262,9 @@ static int pass(struct own *own)
 			own->report->units++;
 		if (range.len)
 			add(own, &range);
+		if (own->opt->progress && range.kind == VDISK_RANGE_UNIT)
+			progress_show(own->opt->progress, range.sector,
+				      own->image->geom.size_sec);
 	} while (range.len && !own->enough);
 	return pass_more(own);
 }

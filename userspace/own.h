@@ -25,6 +25,8 @@ struct own_options {
 	bool (*say)(void *arg, const char *what);
 	/* Told each unit that has to go elsewhere, maybe twice. Optional. */
 	void (*victim)(void *arg, const struct vdisk_range *unit);
+	/* What the work is called while it lasts; NULL = say nothing. */
+	const char *progress;
 	/* Told bytes from data_off on that nobody owns, in order. Optional. */
 	void (*gap)(void *arg, u64 from, u64 to);
 	void *arg;

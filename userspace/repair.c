@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "out.h"
+#include "progress.h"
 #include "repair.h"
 
 void repair_say(struct repair *repair, const char *fault, const char *done)
@@ -11,6 +12,7 @@ void repair_say(struct repair *repair, const char *fault, const char *done)
 		repair->mended++;
 	else
 		repair->faults++;
+	progress_clear();
 	repair->say(repair->arg, fault, done);
 }
 
@@ -218,17 +220,19 @@ static int do_entries(struct repair *repair, struct vdisk_image *image,
 
 /*-----------------------------------------------------------------*/
 
-/* All faults, as things are. */
+/* All faults, as things are; @data: compressed units are read, too. */
 static int look(struct repair *repair, struct vdisk_image *image,
-		struct own_report *rep)
+		struct own_report *rep, bool data)
 {
-	struct own_options opt = { .say = say_fault, .arg = repair };
+	struct own_options opt = {
+		.say = say_fault, .arg = repair, .progress = "checking",
+	};
 	int r;
 
 	r = own_check(image, &opt, rep);
 	if (r >= 0)
 		r = do_copies(repair, image, false);
-	if (!r)
+	if (!r && data)
 		r = repair_read_packed(repair, image);
 	return r;
 }
@@ -237,11 +241,21 @@ static void say_nothing(void *arg, const char *fault, const char *done)
 {
 }
 
-/* How many faults there are, without a word. */
+/* How many faults of tables there are, without a word. */
 static int count(struct vdisk_image *image, struct own_report *rep, u64 *faults)
 {
 	struct repair silent = { .say = say_nothing };
-	int r = look(&silent, image, rep);
+	int r = look(&silent, image, rep, false);
+
+	*faults = silent.faults;
+	return r;
+}
+
+/* Can all that is compressed be read? It does not change, but is long to do. */
+static int count_damaged(struct vdisk_image *image, u64 *faults)
+{
+	struct repair silent = { .say = say_nothing };
+	int r = repair_read_packed(&silent, image);
 
 	*faults = silent.faults;
 	return r;
@@ -280,9 +294,11 @@ static int finish(struct repair *repair, struct vdisk_image *image, u64 leaks)
 		image->alloc_off = image->data_end;
 	if (r || (!dirty && !image->marked && !leaks))
 		return r;
+	/* Marked as a writer would: what becomes of a stream is all in there. */
+	r = dirty ? vdisk_image_change(image) : 0;
 	image->changed = true;
-	image->marked |= dirty;
-	r = vdisk_image_settle(image);
+	if (!r)
+		r = vdisk_image_settle(image);
 	if (r)
 		return r;
 	if (dirty)
@@ -324,6 +340,8 @@ static int mend(struct repair *repair, struct vdisk_image *image)
 			r = count(image, &rep, &faults);
 	}
 	if (!r && !faults)
+		r = count_damaged(image, &faults);
+	if (!r && !faults)
 		r = finish(repair, image, rep.leaks);
 	image->opts.write = false;
 	return r;
@@ -341,9 +359,10 @@ int repair_image(struct repair *repair, struct vdisk_image *image)
 	if (repair->write && vdisk_repair_find(image->format) && !read_only)
 		r = mend(repair, image);
 	if (!r)
-		r = look(repair, image, &rep);
+		r = look(repair, image, &rep, true);
 	if (r)
 		return r;
+	progress_clear();
 	repair->rep.units += rep.units;
 	repair->rep.bad += rep.bad;
 	repair->rep.overlaps += rep.overlaps;

@@ -44,6 +44,9 @@ void repair_heads(struct repair *repair, const struct vdisk_format *format,
 /* The rest; @image was opened for reading. 0, or -errno with its fault set. */
 int repair_image(struct repair *repair, struct vdisk_image *image);
 
+/* Is the open file below a device of ours? @name: of the device. */
+bool repair_attached(int fd, char *name, size_t room);
+
 /*-----------------------------------------------------------------
  * Between repair*.c
  */

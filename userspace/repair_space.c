@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "out.h"
+#include "progress.h"
 #include "repair.h"
 
 #define CHUNK (256u * 1024)
@@ -231,6 +232,7 @@ static int fill_gaps(struct vdisk_image *image, struct gaps *gaps,
 	int r;
 
 	for (i = 0; i < units->nr; i++) {
+		progress_show("moving", i, units->nr);
 		while (g < gaps->nr && !fits(image, &gaps->run[g], &to))
 			g++;
 		if (g == gaps->nr || to >= units->unit[i].off)

@@ -32,6 +32,8 @@ from fault.images import SECTOR
 # Found, but not for a program to put right: see the tables of faults in
 # Documentation/*.rst.
 LEFT = set("""
+vhd-diff: parent of another id
+vmdk-child: parent of another CID
 vhd-diff: locator past the end
 vhd-diff: locator offset near 2^64
 vhd-diff: locator of 2^32 - 1 bytes

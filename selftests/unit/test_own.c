@@ -42,6 +42,10 @@ bool vdisk_drive_again(struct vdisk_drive *d, struct vdisk_image *image, int *r)
 	return false;
 }
 
+void progress_show(const char *what, u64 done, u64 all)
+{
+}
+
 static u32 seed;
 
 static u32 rnd(u32 below)

@@ -143,7 +143,15 @@ group("parallels-ext", "walk", (
      "BAT entry points into the extension: <ext_cluster>", [1]),
 ))
 # The map of changed blocks is dropped before the first write and not read.
+def bitmap_cluster(g):
+    """The map has bits, in a cluster of its own behind all others."""
+    d = g.data()
+    struct.pack_into("<Q", d, g.at["bitmap"] + 32, len(d) // 512)
+    d += bytes(8192)
+
+
 group("parallels-ext", "fine", (
+    ("bitmap with bits", bitmap_cluster, ""),
     ("extension checksum", poke(plus("ext", 8), "16s", b"x" * 16), ""),
     ("bitmap of another size", poke("bitmap", "<Q", 636), ""),
     ("bitmap granularity 0", poke(plus("bitmap", 24), "<I", 0), ""),

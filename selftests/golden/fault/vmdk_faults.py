@@ -231,6 +231,7 @@ group("vmdk-stream", "walk", (
      "Grain table ends past the file: 4294967295", [(512, 64)]),
 ))
 INFLATE = "Compressed grain is damaged: <%s * 512>"
+group("vmdk-stream", "write", (("not closed", k("unclean", 1), NOT_CLOSED),))
 group("vmdk-stream", "read", (
     ("bytes of a grain damaged", grain(3, b"\xff" * 16, 100),
      INFLATE % "g3", [3]),

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* How far long work has come. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "progress.h"
+
+#define WIDTH 40
+#define FIRST_MS 500	/* what is over before it shows no bar */
+#define EACH_MS 100
+
+static struct {
+	u64 began, next;	/* ms; 0 = not yet */
+	bool shown;
+	int terminal;		/* 0 = not known, 1 yes, -1 no */
+} state;
+
+static u64 now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+}
+
+void progress_show(const char *what, u64 done, u64 all)
+{
+	u64 now;
+	int n;
+
+	if (!state.terminal)
+		state.terminal = isatty(STDERR_FILENO) ? 1 : -1;
+	if (state.terminal < 0 || !all)
+		return;
+	now = now_ms();
+	if (!state.began) {
+		state.began = now;
+		state.next = now + FIRST_MS;
+	}
+	if (now < state.next)
+		return;
+	state.next = now + EACH_MS;
+	state.shown = true;
+	done = vdisk_min(done, all);
+	n = (int)((double)done / (double)all * WIDTH);
+	fprintf(stderr, "\r%-10s [%.*s%*s] %3d%%", what, n,
+		"########################################", WIDTH - n, "",
+		(int)((double)done / (double)all * 100));
+	fflush(stderr);
+}
+
+void progress_clear(void)
+{
+	if (state.shown)
+		fprintf(stderr, "\r\033[K");
+	state.shown = false;
+}

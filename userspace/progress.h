@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How far long work has come: a bar on stderr if that is a terminal, and if the
+ * work takes longer than a moment; nothing in a pipe or a file.
+ */
+#ifndef _VDISK_PROGRESS_H
+#define _VDISK_PROGRESS_H
+
+#include "../formats/env.h"
+
+/* @done of @all; may be called as often as is convenient. */
+void progress_show(const char *what, u64 done, u64 all);
+
+/* Take the bar away: something else is to be printed, or it is over. */
+void progress_clear(void);
+
+#endif /* _VDISK_PROGRESS_H */
