@@ -38,20 +38,22 @@ is_one_of()
 	return 1
 }
 
-# No damage: nothing, or lost space, which a crash may leave.
+# What a crash may leave is a mark, lost space, a footer that is one of two: all
+# of it repair puts right, if only when it is called again.
 undamaged()
 {
 	local code=0
 
-	"$vdisk" check "$1" || code=$?
-	[ "$code" -eq 0 ] || [ "$code" -eq 3 ]
+	"$vdisk" check --repair "$1" || "$vdisk" check --repair "$1" || code=$?
+	[ "$code" -eq 0 ] || [ "$code" -eq 3 ] || return 1
+	"$vdisk" check "$1" || [ $? -eq 3 ]
 }
 
 # cut DESCRIPTION "IMAGE..." TOP "RAW..." VERB...: in copies of directory base,
 # the power goes at some points of it; TOP then reads one of the contents.
 cut()
 {
-	local description=$1 images=$2 top=$3 raws=$4 n nr at image wrong="" red=0
+	local description=$1 images=$2 top=$3 raws=$4 n nr at image said wrong="" red=0
 
 	shift 4
 	rm -rf run
@@ -72,11 +74,13 @@ cut()
 		# shellcheck disable=SC2086
 		wrong+=$(is_one_of "run/$top" $raws 2>&1) || red=1
 		for image in $images; do
-			wrong+=$(undamaged "run/$image" 2>&1 >/dev/null) || {
+			said=$(undamaged "run/$image" 2>&1) || {
 				red=1
-				wrong+="point $at of $nr: $image is damaged"$'\n'
+				wrong+="$said"$'\n'"point $at of $nr: $image is damaged"$'\n'
 			}
 		done
+		# shellcheck disable=SC2086
+		wrong+=$(is_one_of "run/$top" $raws 2>&1) || red=1
 		[ $red -eq 0 ] || { wrong+="point $at of $nr, CUT_SEED=$n"; break; }
 	done
 	[ -z "$wrong" ] && [ $red -eq 0 ] && pass "$description: $n cuts of $nr" ||
