@@ -30,19 +30,19 @@ flat()
 {
 	perf report -i /tmp/perf.data --time 40%-90% --stdio --no-children -F sample,dso,sym \
 		-g none 2>/dev/null | grep -Ev '^ *#|^$|idle_poll|do_idle' |
-		awk -v per="$1" '
+		awk -v per="$1" -v most="$lines" '
 		{ n[NR] = $1; sum += $1; sub(/^ *[0-9]+ */, ""); text[NR] = $0 }
 		END {
-			for (i = 1; i <= NR; i++)
+			for (i = 1; i <= NR && i <= most; i++)
 				printf "%8.0f %5.1f%%  %s\n", per * n[i] / sum,
 					100 * n[i] / sum, text[i]
-		}' | head -n "$lines"
+		}'
 }
 
 graphed()
 {
 	perf report -i /tmp/perf.data --time 40%-90% --stdio --no-children -F overhead,dso,sym \
-		-g caller,0.5,callee --percent-limit 1 2>/dev/null | head -n 400
+		-g caller,0.5,callee --percent-limit 1 2>/dev/null | awk 'NR <= 400'
 }
 
 for pair in $pairs; do
