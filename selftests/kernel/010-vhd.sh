@@ -18,7 +18,7 @@ make_source()
 	local tree
 
 	scratch tree
-	make_tree "$tree" 1500 1
+	make_tree "$tree" 2100 1
 	truncate -s 300M "$dir/source.raw"
 	mkfs.ext4 -q -F -d "$tree" "$dir/source.raw"
 	tree_sha "$tree" >"$dir/source.sums"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=3G timeout=900
+# VM: disk=3G timeout=2400
 #
 # Every sub-format, made by qemu-img or by hand with declared content: what it
 # holds is read, all of it and at random places; what a device then writes is
@@ -24,8 +24,9 @@ eq "none is missing" "${#fixed[@]} ${#written[@]}" "5 59"
 before=$(parent_sums "${all[@]}")
 each_attached "attach" "${fixed[@]}" -- -r
 each_attached "attach" "${written[@]}" --
-each_reads "reads what it was made of" 100 "${all[@]}"
-each_writes "reads what was written" 30 "${written[@]}"
+# In make check-long, 2,000 reads of each.
+each_reads "reads what it was made of" $((${VDISK_LONG:-0} ? 2000 : 100)) "${all[@]}"
+each_writes "reads what was written" $((${VDISK_LONG:-0} ? 120 : 30)) "${written[@]}"
 each_detached "${all[@]}"
 each_examined "${written[@]}"
 eq "no parent has changed" "$(parent_sums "${all[@]}")" "$before"
