@@ -169,8 +169,9 @@ static int make_room(struct vdisk_image *image, u64 end)
 		/* All of the device at once: there is nothing to gain by less. */
 		best = round_down(vdisk_backing_len(image->backing) -
 				  image->geom.tail_len, VDISK_SECTOR);
-		if (least > best)
+		if (end > best)
 			return -ENOSPC;
+		least = best;
 	}
 	r = grow_to(image, best);
 	/* There may not be that much, but enough for now. */
