@@ -94,8 +94,8 @@ bool vdisk_pool_take_last(struct vdisk_image *image, u64 end, u64 *off)
 {
 	const struct vdisk_geom *geom = &image->geom;
 	unsigned long key, low;
+	u64 first, next;
 	void *value;
-	u64 next;
 
 	lockdep_assert_held(&image->grow_lock);
 	if (!image->pool_nr)
@@ -105,8 +105,8 @@ bool vdisk_pool_take_last(struct vdisk_image *image, u64 end, u64 *off)
 	for (;; key--) {
 		value = xa_load(&image->pool, key);
 		if (value) {
-			*off = unit_off(image, key, value);
-			next = *off + geom->unit_len;
+			first = unit_off(image, key, value);
+			next = first + geom->unit_len;
 			if (next <= end && vdisk_align(next, geom->unit_align,
 						       geom->unit_base) >= end)
 				break;
@@ -115,6 +115,8 @@ bool vdisk_pool_take_last(struct vdisk_image *image, u64 end, u64 *off)
 			return false;
 	}
 	pool_erase(image, key);
+	/* Not before: it may be where @end came from. */
+	*off = first;
 	return true;
 }
 
