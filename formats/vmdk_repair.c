@@ -315,17 +315,19 @@ static int cowd_copies(const struct vdisk_geom *geom, struct vdisk_step *step,
 	if (!p)
 		return -EAGAIN;
 	free = vdisk_le32(p);
-	*cursor = ~0ull;
-	if (gd == geom->priv[VMDK_GDES])
+	if (gd == geom->priv[VMDK_GDES]) {
+		*cursor = ~0ull;
 		return 0;
+	}
 	p = vdisk_want(step, geom->priv[VMDK_GD_OFF] + gd * VMDK_ENTRY_LEN,
 		       VMDK_ENTRY_LEN);
 	if (!p)
 		return -EAGAIN;
 	off = (u64)vdisk_le32(p) * VDISK_SECTOR;
-	*cursor = cursor_of(gd + 1, 0);
-	if (!off || vdisk_vmdk_table_fault(geom, step, vdisk_le32(p)))
+	if (!off || vdisk_vmdk_table_fault(geom, step, vdisk_le32(p))) {
+		*cursor = cursor_of(gd + 1, 0);
 		return 0;
+	}
 	/* The table itself, then its entries. */
 	end = vdisk_le32(p) + COWD_GTES * VMDK_ENTRY_LEN / VDISK_SECTOR;
 	off += gt * VMDK_ENTRY_LEN;
@@ -340,8 +342,8 @@ static int cowd_copies(const struct vdisk_geom *geom, struct vdisk_step *step,
 						 gd * COWD_GTES + gt + i, e))
 			end = vdisk_max(end, e + geom->unit_sec);
 	}
-	if (gt + i < COWD_GTES)
-		*cursor = cursor_of(gd, gt + i);
+	*cursor = gt + i < COWD_GTES ? cursor_of(gd, gt + i) :
+				       cursor_of(gd + 1, 0);
 	if (end <= free || free >= vdisk_div_up(step->file_len, VDISK_SECTOR))
 		return 0;
 	mend->what = "freeSector lies below what is in use";
