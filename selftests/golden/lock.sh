@@ -47,7 +47,7 @@ release
 # which a short pipe takes.
 "$here/vhd.py" make many.vhd size=$((8 << 20)) block=4096 blocks=0 seed=4
 python3 - "$vdisk" <<'END' >result
-import fcntl, struct, subprocess, sys
+import fcntl, os, struct, subprocess, sys
 with open("many.vhd", "r+b") as f:
     f.seek(1536)
     f.write(struct.pack(">I", 1) * 2000)
@@ -57,11 +57,15 @@ def qemu(*args):
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return "refused" if b"another process using" in p.stdout else "allowed"
 
-p = subprocess.Popen([sys.argv[1], "check", "many.vhd"], stdout=subprocess.PIPE)
-fcntl.fcntl(p.stdout, 1031, 4096)    # F_SETPIPE_SZ
-p.stdout.read(1)
+# Made short while it is empty.
+out, to = os.pipe()
+fcntl.fcntl(out, 1031, 4096)    # F_SETPIPE_SZ
+p = subprocess.Popen([sys.argv[1], "check", "many.vhd"], stdout=to)
+os.close(to)
+os.read(out, 1)
 print("held", qemu("-c", "length"), qemu("-r", "-c", "length"), p.poll())
-p.stdout.read()
+while os.read(out, 65536):
+    pass
 print("gone", qemu("-c", "length"), p.wait())
 END
 eq "qemu may read, not write, what check has open" "$(cat result)" \
