@@ -166,5 +166,54 @@ status "not whole sectors" 2 "$vdisk" resize v.vhd 100
 refused "VHD: over 2040 GiB" "VHD is larger than 2040 GiB: " "$vdisk" resize v.vhd 2041G
 refused "QED: over its tables" "QED tables hold fewer sectors: 8388608$" "$vdisk" resize q.qed 5G
 t "QED: up to its tables" "$vdisk" resize q.qed 4G
+"$handmade" make p1-63 p1 >made
+refused "Parallels v1: over 2 TiB" "Parallels v1 disk is over 2 TiB: 6442450944$" \
+	"$vdisk" resize p1/*.hds 3T
+"$handmade" make cowd-1 cowd >made
+refused "COWD: over 2 TiB" "COWD disk is over 2 TiB: 6442450944$" \
+	"$vdisk" resize cowd/cowd-1-delta.vmdk 3T
+truncate -s 1M raw
+refused "raw: over 2^63 bytes" "Raw disk is 2\^63 bytes or longer: 18014398509481984$" \
+	"$vdisk" resize -f raw raw 8E
+
+# VHDs that are laid out as others do: what is in the BAT's way.
+qemu-img create -q -f vpc -o force_size=on other.vhd 8M
+laid_out()
+{
+	python3 - "$1" other.vhd "$1.vhd" <<-'END'
+	import struct, sys
+	how, source, target = sys.argv[1:]
+	data = bytearray(open(source, "rb").read())
+	def summed(at, n, field):
+	    struct.pack_into(">I", data, at + field, 0)
+	    struct.pack_into(">I", data, at + field, ~sum(data[at:at + n]) & 0xffffffff)
+	def footers():
+	    for at in (0, len(data) - 512):
+	        summed(at, 512, 64)
+	end = len(data) - 512
+	if how == "blktap":
+	    for at in (0, end):
+	        data[at + 28:at + 32] = b"tap\0"
+	elif how == "header":
+	    data[512:1024], data[1024:2048] = data[1536:2048], data[512:1536]
+	    struct.pack_into(">Q", data, 1024 + 16, 512)
+	    summed(1024, 1024, 36)
+	    for at in (0, end):
+	        struct.pack_into(">Q", data, at + 16, 1024)
+	elif how == "locator":
+	    data[2048:2048] = bytes(512)
+	    data[512 + 576:512 + 600] = struct.pack(">4sIIIQ", b"W2ku", 1, 512, 0, 2048)
+	    summed(512, 1024, 36)
+	footers()
+	open(target, "wb").write(data)
+	END
+}
+laid_out blktap
+refused "VHD: of blktap" "BAT of blktap cannot grow: 4$" "$vdisk" resize blktap.vhd 100G
+for how in header locator; do
+	laid_out "$how"
+	t "VHD: a $how behind the BAT" "$vdisk" resize "$how.vhd" 100G
+	t "VHD: a $how behind the BAT: check" "$vdisk" check "$how.vhd"
+done
 
 ktap_end
