@@ -34,8 +34,8 @@ write_full()
 }
 t "a full VHD is made" "$faults" full "$dir/full.vhd"
 t "a full VHD may be written" dm_create "$dm" "0 65536 vdisk rw 1 1 65536 vhd 1 $dir/full.vhd"
-capture said fails "but not where it has no block" write_full
-t "and it says why" grep -qF "VHD file is full at 2 TiB" <<<"$said"
+# Its end is as far as an entry can point. But what lies between is nobody's.
+t "also where it has no block" write_full
 t "it is removed" dm_remove "$dm"
 
 ktap_end
