@@ -83,10 +83,10 @@ void vdisk_plan_compose(const struct vdisk_plan *plan, u64 off, u8 *buf,
 /*
  * space.c APIs: where new units go. grow_lock is taken inside. Every writer
  * calls vdisk_space_begin() before it changes anything: it marks the image, and
- * starts the scan for free units. vdisk_space_get() grants what a step needs; @fresh: it reads zero.
- * vdisk_space_put() takes back what no plan published (@used: bytes may have
- * been written there). vdisk_space_free() takes a freed range whose epoch is
- * durable and that no I/O uses any more.
+ * starts the scan for free units. vdisk_space_get() grants what a step needs;
+ * @fresh: it reads zero. vdisk_space_put() takes back what no plan published
+ * (@used: bytes may have been written there). vdisk_space_free() takes a freed
+ * range whose epoch is durable and that no I/O uses any more.
  */
 int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 		    struct vdisk_space *space, bool *fresh);
