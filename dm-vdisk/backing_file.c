@@ -78,13 +78,25 @@ static void end_write(struct kiocb *iocb)
 	sb_end_write(sb);
 }
 
+/*
+ * File systems look at the kiocb until read_iter() or write_iter() returns, when
+ * it may have been completed long ago: it ends when both are done with it.
+ */
+static void seg_put(struct vdisk_seg *seg)
+{
+	if (!atomic_dec_and_test(&seg->users))
+		return;
+	if (seg->iocb.ki_flags & IOCB_WRITE)
+		end_write(&seg->iocb);
+	seg_ended(seg, seg->ret);
+}
+
 static void file_complete(struct kiocb *iocb, long ret)
 {
 	struct vdisk_seg *seg = container_of(iocb, struct vdisk_seg, iocb);
 
-	if (iocb->ki_flags & IOCB_WRITE)
-		end_write(iocb);
-	seg_ended(seg, ret);
+	seg->ret = ret;
+	seg_put(seg);
 }
 
 static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
@@ -127,12 +139,15 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 	if (write && !start_write(&seg->iocb, nowait))
 		return -EAGAIN;
 
+	atomic_set(&seg->users, 2);
 	noio = memalloc_noio_save();
 	ret = write ? vdisk_write_iter(&seg->iocb, &iov)
 		    : vdisk_read_iter(&seg->iocb, &iov);
 	memalloc_noio_restore(noio);
-	if (ret == -EIOCBQUEUED)
+	if (ret == -EIOCBQUEUED) {
+		seg_put(seg);
 		return 0;
+	}
 	if (write)
 		end_write(&seg->iocb);
 	if (ret == -EAGAIN && nowait)

@@ -185,10 +185,11 @@ void vdisk_commit_queue(struct vdisk *v, struct bio *bio)
 {
 	unsigned long flags;
 
+	/* Under the lock: once the bio has ended the device may go. */
 	spin_lock_irqsave(&v->lock, flags);
 	bio_list_add(&v->flushes, bio);
-	spin_unlock_irqrestore(&v->lock, flags);
 	queue_work(v->commit_wq, &v->commit_work);
+	spin_unlock_irqrestore(&v->lock, flags);
 }
 
 void vdisk_commit_work(struct work_struct *work)

@@ -56,13 +56,16 @@ int vdisk_nospace_end(struct vdisk *v, struct vdisk_io *io)
 	}
 	parked = park(v, io);
 	requeue = v->stopping && v->args.queue && dm_noflush_suspending(v->ti);
-	spin_unlock_irqrestore(&v->lock, flags);
 	if (first)
 		queue_work(v->commit_wq, &v->event_work);
-	if (!parked)
-		return requeue ? DM_ENDIO_REQUEUE : DM_ENDIO_DONE;
-	queue_delayed_work(v->wq, &v->space_work, msecs_to_jiffies(RETRY_MS));
-	return DM_ENDIO_INCOMPLETE;
+	/* Under the lock: a bio that is parked is all that keeps the device. */
+	if (parked)
+		queue_delayed_work(v->wq, &v->space_work,
+				   msecs_to_jiffies(RETRY_MS));
+	spin_unlock_irqrestore(&v->lock, flags);
+	if (parked)
+		return DM_ENDIO_INCOMPLETE;
+	return requeue ? DM_ENDIO_REQUEUE : DM_ENDIO_DONE;
 }
 
 void vdisk_nospace_over(struct vdisk *v)

@@ -207,6 +207,8 @@ struct vdisk_seg {
 	bool dsync;			/* durable when it ends */
 	blk_status_t status;		/* for waiter */
 	struct completion *waiter;	/* one who waits, instead of the bio */
+	atomic_t users;			/* of iocb: who submits, who completes */
+	long ret;			/* from who completes: bytes, or -errno */
 	union {
 		struct kiocb iocb;
 		struct work_struct work;	/* a short one that goes on */
