@@ -26,7 +26,7 @@ static u8 level_at(struct vdisk *v, u64 granule)
 	return b ? READ_ONCE(b->data[granule % VDISK_BLOCK]) : 0;
 }
 
-int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors)
+int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors, bool *known)
 {
 	u64 g = sector >> GRANULE_SHIFT, end = sector + *sectors;
 	u8 level;
@@ -37,6 +37,7 @@ int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors)
 	       level_at(v, g + 1) == level)
 		g++;
 	rcu_read_unlock();
+	*known = level;
 	if (!level)
 		return v->deep;
 	*sectors = min(end, (g + 1) << GRANULE_SHIFT) - sector;

@@ -71,13 +71,12 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 	struct vdisk_image *image;
 	struct vdisk_layer *layer;
 	struct vdisk_extent ext;
-	int l, r, walk = -1;
+	bool known = true;
+	int l, r;
 
 	for (l = top; l >= 0; l--) {
-		if (l == v->deep) {
-			l = vdisk_level_find(v, sector, &sectors);
-			walk = l;
-		}
+		if (l == v->deep)
+			l = vdisk_level_find(v, sector, &sectors, &known);
 		layer = &v->layer[l];
 		/* Past a shorter parent's end there is nothing further down. */
 		if (sector >= layer->size_sec)
@@ -106,7 +105,8 @@ int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,
 	where->layer = 0;
 	where->sectors = sectors;
 found:
-	if (walk == v->deep && walk - l > 1)
+	/* The layer at v->deep and the next one passed: worth remembering. */
+	if (!known && v->deep - l > 1)
 		vdisk_level_learn(v, sector, sectors);
 	return 0;
 }

@@ -286,10 +286,11 @@ void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
 
 /*
  * level.c APIs. vdisk_level_find(): the layer to go on with at v->deep; it cuts
- * @sectors down to those for which it is so. vdisk_level_learn() remembers how
- * far down nothing is for the granules of a run. Any context.
+ * @sectors down to those for which it is so, if that is @known.
+ * vdisk_level_learn() remembers how far down nothing is for the granules of a
+ * run. Any context.
  */
-int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors);
+int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors, bool *known);
 void vdisk_level_learn(struct vdisk *v, u64 sector, u64 sectors);
 
 /*
