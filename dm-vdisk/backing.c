@@ -4,6 +4,7 @@
 #include "compat.h"
 
 #include <linux/file.h>
+#include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
 
@@ -118,6 +119,12 @@ int vdisk_backing_flush(struct vdisk_backing *b)
 	return r;
 }
 
+void vdisk_backing_start(struct vdisk_backing *b)
+{
+	if (b->file && b->direct)
+		invalidate_mapping_pages(b->file->f_mapping, 0, -1);
+}
+
 void vdisk_backing_touch(struct vdisk_backing *b)
 {
 	if (!b->file || b->device || !b->write)
@@ -200,9 +207,13 @@ static int open_regular(struct vdisk_backing *b, char **error)
 		    can_direct(b->file);
 	/*
 	 * A new time for each write would be a journal transaction for each
-	 * write: vdisk_backing_touch() sets it when the device rests.
+	 * write: vdisk_backing_touch() sets it when the device rests. And who
+	 * reads the disk has not read the file.
 	 */
 	b->file->f_mode |= FMODE_NOCMTIME;
+	spin_lock(&b->file->f_lock);
+	b->file->f_flags |= O_NOATIME;
+	spin_unlock(&b->file->f_lock);
 	return 0;
 }
 

@@ -112,6 +112,12 @@ void vdisk_backing_close(struct vdisk_backing *b);
 /* Another table of the same mapped device holds the file for writing. */
 bool vdisk_backing_handed_over(const struct vdisk_backing *b);
 
+/*
+ * Before the first I/O: drop what the page cache has of a file that is going to
+ * be read and written beside it; each write would look for it there. May sleep.
+ */
+void vdisk_backing_start(struct vdisk_backing *b);
+
 /* The file's times, which single writes leave alone. May sleep. */
 void vdisk_backing_touch(struct vdisk_backing *b);
 

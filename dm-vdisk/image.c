@@ -196,6 +196,8 @@ static int image_start(struct vdisk_image *image, bool base)
 	const char *why;
 	int r;
 
+	if (image->backing)
+		vdisk_backing_start(image->backing);
 	r = image_check(image, base, true, &why);
 	if (r) {
 		DMERR("%s: %s: %s", vdisk_name(image->v),
