@@ -306,7 +306,7 @@ def sectors_of(f, g):
 
 
 def kernel_line(f, g, where):
-    """PHRASE and table line ("%s": rw or ro), or None if it is not for it."""
+    """Sentence and table line ("%s": rw or ro), or None if it is not for it."""
     text = KERNEL.get(f.name, f.sentence)
     if text is None or text == UNKNOWN or (f.show == "walk" and f.eio is None):
         return None
@@ -321,11 +321,14 @@ def kernel_line(f, g, where):
         line = "0 %d vdisk %%s 1 1 %d %s 1 %s" % (n, n, g.fmt, path)
     else:
         return None
-    # Where there is a value it comes last.
-    phrase = re.sub(r": [<0-9].*$", "", text)
-    if phrase.startswith("Image was not closed"):
-        phrase = "Image was not closed: check it first"
-    return phrase, line
+    if text.startswith("Image was not closed"):
+        text = "Image was not closed: check it first"
+    return text, line
+
+
+def phrase_of(text):
+    """Where there is a value it comes last."""
+    return re.sub(r": [<0-9].*$", "", text)
 
 
 class Mapper:
@@ -351,11 +354,12 @@ class Mapper:
                     cmd, buf, True)
         return struct.unpack_from("=Q", buf, 40)[0]
 
-    def load(self, line):
+    def load(self, line, mode=None):
         start, length, kind, args = line.split(" ", 3)
-        args = args.encode() + b"\0"
+        args = os.fsencode(args) + b"\0"
         args += bytes(-len(args) % 8)
-        self.call(self.LOAD, self.READ_ONLY if args[:2] == b"ro" else 0,
+        self.call(self.LOAD, self.READ_ONLY
+                  if (mode or os.fsdecode(args[:2])) == "ro" else 0,
                   struct.pack("=QQiI16s", int(start), int(length), 0,
                               40 + len(args), kind.encode()) + args)
 
@@ -388,19 +392,22 @@ class Kernel:
             lines.append(record.decode("utf-8", "replace").partition(";")[2]
                          .partition("\n")[0])
 
-    def refused(self, phrase, line):
+    def refused(self, text, line, mode=None):
+        """In two lines: device-mapper has the phrase, ours the value as well."""
+        phrase = phrase_of(text)
         self.said()
         try:
-            self.dm.load(line)
+            self.dm.load(line, mode)
         except OSError:
             log = self.said()
         else:
             self.dm.call(self.dm.CLEAR)
             return ["accepted: " + line]
-        # This line is not rate limited; the one with the value is.
-        if not any(re.search(": vdisk: %s( \\(|$)" % re.escape(phrase), x)
-                   for x in log):
-            return ["wanted '%s', got %s" % (phrase, " | ".join(log))]
+        wanted = [": table: .*: vdisk: %s \\(-E" % re.escape(phrase)]
+        if phrase != text:
+            wanted.append(": %s$" % re.escape(text))
+        if any(sum(bool(re.search(w, x)) for x in log) != 1 for w in wanted):
+            return ["wanted '%s', got %s" % (text, " | ".join(log))]
         return []
 
     def reads(self, line, content, ranges, phrase=""):
@@ -457,15 +464,18 @@ class Kernel:
         asked = kernel_line(f, g, where)
         if not asked:
             return None
-        phrase, line = asked
+        text, line = asked
         g.write(where)
+        text = said(text, g, where)
         bad = []
         if f.show in ("open", "write", "kernel"):
-            bad += self.refused(phrase, line.replace("%s", "rw"))
+            # What only forbids to write has no value to it in the kernel.
+            bad += self.refused(phrase_of(text) if f.show == "write" else text,
+                                line.replace("%s", "rw"))
         if f.show not in ("open", "kernel"):
             bad += self.reads(line.replace("%s", "ro"), g.content,
-                              sectors_of(f, g),
-                              phrase if f.show == "walk" and f.eio else "")
+                              sectors_of(f, g), phrase_of(text)
+                              if f.show == "walk" and f.eio else "")
         return bad + changed(g, where)
 
 
@@ -480,6 +490,17 @@ def do_kernel(top, dm):
             tell(f, bad)
     kernel.dm.remove()
     print("end", n, sep="\t")
+
+
+def do_lines(dm):
+    """Of standard input: WORDS, MODE of the device or -, LINE, by tabs."""
+    kernel = Kernel(dm)
+    for each in map(os.fsdecode, sys.stdin.buffer):
+        words, mode, line = each.rstrip("\n").split("\t", 2)
+        bad = kernel.refused(words, line, None if mode == "-" else mode)
+        print("bad" if bad else "ok", "%s: %s" % (words, line[:100]),
+              " / ".join(bad), sep="\t", flush=True)
+    kernel.dm.remove()
 
 
 def do_full(path):
@@ -534,5 +555,5 @@ def do_list():
 
 
 if __name__ == "__main__":
-    {"run": do_run, "kernel": do_kernel, "full": do_full,
+    {"run": do_run, "kernel": do_kernel, "lines": do_lines, "full": do_full,
      "phrases": do_phrases, "list": do_list}[sys.argv[1]](*sys.argv[2:])

@@ -18,8 +18,8 @@ make_source()
 	local tree
 
 	scratch tree
-	make_tree "$tree" 2100 1
-	truncate -s 300M "$dir/source.raw"
+	make_tree "$tree" 2100 1 40000
+	truncate -s 80M "$dir/source.raw"
 	mkfs.ext4 -q -F -d "$tree" "$dir/source.raw"
 	tree_sha "$tree" >"$dir/source.sums"
 	qemu-img convert -O vpc "$dir/source.raw" "$dir/dynamic.vhd"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G timeout=900 long
+# VM: disk=2G timeout=900
 #
 # Damaged images, one fault each, by table lines that no tool has looked at: the
 # kernel itself refuses them in the same words, or gives an error for the units

@@ -17,7 +17,7 @@
 #	one DESCRIPTION REGEX COMMAND...  it must fail, in exactly one line that matches
 #	sha FILE|DEVICE          SHA-256 of the contents
 #	tree_sha DIR             SHA-256 of every file, sorted, as text
-#	make_tree DIR FILES SEED  files of many sizes, the same each time
+#	make_tree DIR FILES SEED [MAX]  files of many sizes, the same each time
 #	capture VAR COMMAND...   what the kernel log said during a command
 
 set -euo pipefail
@@ -166,17 +166,18 @@ tree_sha()
 	(cd "$1" && find . -xdev -type f -print0 | LC_ALL=C sort -z | xargs -0r sha256sum)
 }
 
-# One stream of bytes that looks random, cut into files: from nothing to some
-# hundred KiB, in directories of a hundred.
+# One stream of bytes that looks random, cut into files: from nothing to MAX
+# bytes, or some hundred KiB, in directories of a hundred.
 make_tree()
 {
 	python3 - "$@" <<-'END'
 	import os, random, sys
 	top, count, rnd = sys.argv[1], int(sys.argv[2]), random.Random(int(sys.argv[3]))
+	most = int(sys.argv[4]) if len(sys.argv) > 4 else 200000
 	for i in range(count):
 	    where = os.path.join(top, "d%03d" % (i // 100))
 	    os.makedirs(where, exist_ok=True)
-	    size = rnd.choice((0, 1, 511, 512, 4096)) if i % 4 else rnd.randrange(200000)
+	    size = rnd.choice((0, 1, 511, 512, 4096)) if i % 4 else rnd.randrange(most)
 	    with open(os.path.join(where, "f%05d" % i), "wb") as f:
 	        f.write(rnd.randbytes(size))
 	END

@@ -12,6 +12,7 @@
       how=mixed|direct|buffered
       flush=N      one in N is a flush (16); 0: none, not even at the end
       dsync=1      every write is durable when it returns
+      also=PATH    a file that gets the same, through the page cache
 
   rio.py race PATH SEED ROUNDS [KEY=VALUE...]
       Threads write the same few units at the same time, others read them.
@@ -151,6 +152,7 @@ def do_write(path, seed, count, opt):
     how = opt.get("how", "mixed")
     flags = os.O_RDWR | (os.O_DSYNC if opt.num("dsync", 0) else 0)
     f = File(path, flags, how)
+    also = os.open(opt["also"], os.O_RDWR) if "also" in opt else None
     seq = Sequence(seed, opt, size_of(path))
     memory = Memory(seq.most * SECTOR + 8 * SECTOR)
     flush = opt.num("flush", 16)
@@ -161,6 +163,8 @@ def do_write(path, seed, count, opt):
         buf = memory.part(length, taste.randrange(8))
         buf[:] = seq.data(length, start)
         write_all(f.pick(taste.choice(("direct", "buffered"))), buf, off)
+        if also is not None:
+            write_all(also, buf, off)
         if flush and taste.randrange(flush) == 0:
             f.flush()
     if flush:
