@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G disk=512M timeout=600 long
+# VM: disk=2G disk=512M timeout=600
 #
 # Space: a file system that is full, how files grow, what is given back and found
 # again, zeroes that hide a parent, what a flush costs, and a flush that fails.
@@ -201,6 +201,45 @@ for format in vpc qed; do
 	t "$format: detach" "$vdisk" detach "$dm"
 done
 rm "$image"
+
+# On a device each write of a table says that it is one: none comes twice.
+events=$tracing/events/block/block_bio_queue
+
+table_writes()
+{
+	awk '/block_bio_queue/ && $0 ~ / W[A-Z]*M/ {
+			for (i = 1; i < NF; i++)
+				if ($i == "+")
+					where[int($(i - 1) / 8)]
+			n++
+		}
+		END { print n + 0, length(where) }' "$tracing/trace"
+}
+
+for format in $formats; do
+	make_image "$format" "$work/empty" 256M
+	dd if="$work/empty" of="$small" bs=64k conv=fsync status=none
+	t "$format on a device: attach" attach "$dm" -f "$format" -o commit=3600000 "$small"
+	write_some 1
+	sync "$device"
+	before=$(status 11)
+	echo >"$tracing/trace"
+	echo 4096 >"$tracing/buffer_size_kb"
+	echo "dev == $((0x$(stat -Lc %t "$small") << 20 | 0x$(stat -Lc %T "$small"))) && rwbs ~ \"*M*\"" >"$events/filter"
+	echo 1 >"$events/enable"
+	t "$format on a device: random allocating writes" fio --name=w \
+		--filename="$device" --rw=randwrite --bs=4k --number_ios="$writes" \
+		--size=254M --offset=2M --ioengine=libaio --iodepth=32 --direct=1 \
+		--minimal --output="$work/fio" --randseed=8 --end_fsync=0
+	sync "$device"
+	echo 0 >"$events/enable"
+	echo 0 >"$events/filter"
+	read -r count touched < <(table_writes)
+	t "$format on a device: there were table writes" test "$count" -gt 3
+	eq "$format on a device: each table block was written once" "$count" "$touched"
+	t "$format on a device: one flush is two at most" test "$(($(status 11) - before))" -le 2
+	t "$format on a device: detach" "$vdisk" detach "$dm"
+done
 
 # -------- mkfs, fill, delete, fstrim
 
