@@ -202,18 +202,22 @@ for format in vpc qed; do
 done
 rm "$image"
 
-# On a device each write of a table says that it is one: none comes twice.
+# On a device each write of a table says that it is one. No sector comes twice,
+# and a block (of 4 KiB) only comes in two parts where something else, a grain
+# directory between tables, lies in its middle.
 events=$tracing/events/block/block_bio_queue
 
 table_writes()
 {
 	awk '/block_bio_queue/ && $0 ~ / W[A-Z]*M/ {
-			for (i = 1; i < NF; i++)
-				if ($i == "+")
-					where[int($(i - 1) / 8)]
+			for (i = 1; $i != "+"; i++)
+				;
+			for (k = 0; k < $(i + 1); k++)
+				twice += sector[$(i - 1) + k]++ > 0
+			block[int($(i - 1) / 8)]
 			n++
 		}
-		END { print n + 0, length(where) }' "$tracing/trace"
+		END { print n + 0, length(block), twice + 0 }' "$tracing/trace"
 }
 
 for format in $formats; do
@@ -234,9 +238,11 @@ for format in $formats; do
 	sync "$device"
 	echo 0 >"$events/enable"
 	echo 0 >"$events/filter"
-	read -r count touched < <(table_writes)
-	t "$format on a device: there were table writes" test "$count" -gt 3
-	eq "$format on a device: each table block was written once" "$count" "$touched"
+	read -r count touched twice < <(table_writes)
+	t "$format on a device: there were table writes" test "$count" -gt 0
+	eq "$format on a device: no sector of a table was written twice" "$twice" 0
+	t "$format on a device: $count writes for $touched blocks of tables" \
+		test "$count" -le $((touched + 2))
 	t "$format on a device: one flush is two at most" test "$(($(status 11) - before))" -le 2
 	t "$format on a device: detach" "$vdisk" detach "$dm"
 done
@@ -251,7 +257,8 @@ trimmed()
 
 	make_image "$format" "$image" 512M
 	t "$format: attach" attach "$dm" "$image"
-	mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0,nodiscard "$device"
+	# A journal goes on where it ended, in blocks that it did not use before.
+	mkfs.ext4 -q -O ^has_journal -E lazy_itable_init=0,nodiscard "$device"
 	mount "$device" "$inside"
 	make_tree "$inside" 1500 3
 	umount "$inside"
@@ -433,7 +440,9 @@ lower="0 $sectors flakey $small 0"
 t "a small device" dm_create "$dm-low" "$lower 1 0"
 make_image qed "$work/qed" 256M
 dd if="$work/qed" of="/dev/mapper/$dm-low" bs=64k conv=fsync status=none
-t "attach" dm_create "$dm" "0 524288 vdisk rw 1 1 524288 qed 1 /dev/mapper/$dm-low"
+# Nothing commits or takes the mark back by itself.
+t "attach" dm_create "$dm" \
+	"0 524288 vdisk rw 1 1 524288 qed 1 /dev/mapper/$dm-low 1 commit=3600000"
 t "the end of a device is no space" until_full
 count=$(records)
 t "all of it could be used" test "$count" -gt 50
