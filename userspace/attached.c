@@ -16,6 +16,8 @@ bool attached_find(const char *name, struct dmctl_device *dev)
 
 	if (!strncmp(name, dir, strlen(dir)))
 		name += strlen(dir);
+	else if (!access(name, F_OK))
+		return false;
 	if (!*name || strchr(name, '/') || strlen(name) >= DMCTL_NAME_MAX ||
 	    dmctl_get(name, dev))
 		return false;

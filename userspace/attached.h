@@ -22,7 +22,10 @@ struct attached {
 	struct vdisk_fault fault;
 };
 
-/* Is there such a device? @name is its name, or its path in /dev/mapper. */
+/*
+ * Is there such a device? @name is its path in /dev/mapper, or its name if no
+ * file is called so. @dev->params is the caller's to free.
+ */
 bool attached_find(const char *name, struct dmctl_device *dev);
 
 /*

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "chain_in.h"
+#include "dmctl.h"
 #include "lock.h"
 #include "out.h"
 #include "repair.h"
@@ -90,11 +91,17 @@ void chain_drop_layer(struct chain *chain)
 
 int chain_lock(struct chain *chain, int fd, bool write)
 {
+	char name[DMCTL_NAME_MAX];
 	int r;
 
 	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
 		return 0;
 	r = lock_image(fd, write);
+	if (r == -EBUSY && repair_attached(fd, name, sizeof(name)))
+		return chain_fail(chain, r,
+				  out_text("Image is attached: %s "
+					   "(see --force-share)",
+					   out_name(name)));
 	if (r == -EBUSY)
 		return chain_fail(chain, r,
 				  out_text("Image is in use by another program "
@@ -133,7 +140,7 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 {
 	struct chain_part part = { .format = format, .fd = file->fd };
 	struct vdisk_image_opts look = *opts;
-	char name[128];
+	char name[DMCTL_NAME_MAX];
 	int r;
 
 	r = chain_lock(chain, file->fd, opts->write);

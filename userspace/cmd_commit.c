@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 
+#include "attached.h"
 #include "chain.h"
 #include "out.h"
 #include "rechain.h"
@@ -98,9 +99,17 @@ int cmd_commit(const struct verb_options *opt)
 	const struct vdisk_format *format = NULL;
 	struct chain parent, child;
 	struct verb_options popt = *opt;
+	struct dmctl_device dev;
 	char *path = NULL;
 	bool good = false;
 
+	/* Others may have the parent below a device, and no lock says how many. */
+	if (attached_find(opt->args[0], &dev)) {
+		free(dev.params);
+		out_error(opt->args[0], "Device is attached: commit its image "
+			  "when it is detached");
+		return VERB_FAILED;
+	}
 	rechain_begin();
 	if (!find_parent(opt, &path, &format))
 		return VERB_FAILED;

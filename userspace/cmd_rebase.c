@@ -9,6 +9,7 @@
 
 #include "chain.h"
 #include "make.h"
+#include "online.h"
 #include "out.h"
 #include "rechain.h"
 #include "resize.h"
@@ -133,7 +134,8 @@ static bool tell_parent(struct job *job, const char *name)
 	return rechain_parent(&job->child, &parent);
 }
 
-static bool open_parent(struct job *job, const struct verb_options *opt)
+static bool open_parent(struct job *job, const char *image,
+			const struct verb_options *opt)
 {
 	struct verb_options popt = *opt;
 	char *path;
@@ -150,7 +152,7 @@ static bool open_parent(struct job *job, const struct verb_options *opt)
 			return false;
 		}
 	}
-	path = make_parent_path(opt->args[0], opt->parent);
+	path = make_parent_path(image, opt->parent);
 	good = chain_open(&job->parent, path, &popt,
 			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
 	free(path);
@@ -197,26 +199,57 @@ static bool rebase(struct job *job, const struct verb_options *opt)
 	return good;
 }
 
-int cmd_rebase(const struct verb_options *opt)
+/* @opt tells of the image, @parent_opt of the new parent. */
+static bool rebase_image(const char *image, const struct verb_options *opt,
+			 const struct verb_options *parent_opt)
 {
 	unsigned int flags = CHAIN_LOCK | CHAIN_WRITE;
-	struct job job = { 0 };
+	struct job job = { .nobody = !*opt->parent };
 	bool good = false;
 
-	if (!opt->parent) {
-		out_error(NULL, "On which parent? (see vdisk rebase --help)");
-		return VERB_USAGE;
-	}
-	job.nobody = !*opt->parent;
-	rechain_begin();
-	if (!chain_open(&job.child, opt->args[0], opt,
+	if (!chain_open(&job.child, image, opt,
 			flags | (opt->unsafe ? CHAIN_ALONE : 0)))
-		return VERB_FAILED;
-	if (open_parent(&job, opt)) {
+		return false;
+	if (open_parent(&job, image, parent_opt)) {
 		good = rebase(&job, opt);
 		if (!job.nobody)
 			chain_close(&job.parent);
 	}
 	chain_close(&job.child);
+	return good;
+}
+
+/* Whether it went well or not, the image reads as it did: the device goes on. */
+static bool rebase_attached(struct online *on, const struct verb_options *opt)
+{
+	bool good;
+
+	if (opt->unsafe) {
+		out_error(on->dev.name, "An attached disk would change under "
+			  "its user");
+		return false;
+	}
+	if (!online_suspend(on))
+		return false;
+	good = rebase_image(on->image, &on->opt, opt);
+	return online_replace(on, on->image) && good;
+}
+
+int cmd_rebase(const struct verb_options *opt)
+{
+	struct online on;
+	bool good, ok;
+
+	if (!opt->parent) {
+		out_error(NULL, "On which parent? (see vdisk rebase --help)");
+		return VERB_USAGE;
+	}
+	rechain_begin();
+	if (online_find(&on, opt->args[0], opt, &ok)) {
+		good = ok && rebase_attached(&on, opt);
+		online_end(&on);
+	} else {
+		good = rebase_image(opt->args[0], opt, opt);
+	}
 	return good ? VERB_OK : VERB_FAILED;
 }

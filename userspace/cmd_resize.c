@@ -2,6 +2,7 @@
 /* vdisk resize: another size for the disk in an image. */
 #include "chain.h"
 #include "make.h"
+#include "online.h"
 #include "out.h"
 #include "rechain.h"
 #include "resize.h"
@@ -37,10 +38,43 @@ static bool may_shrink(struct chain *chain, u64 size_sec, bool shrink)
 	return false;
 }
 
-int cmd_resize(const struct verb_options *opt)
+static bool resize(struct chain *chain, const struct verb_options *opt)
+{
+	u64 size_sec;
+
+	if (parse_size(opt->args[1], chain->disk->size_sec, &size_sec))
+		return may_shrink(chain, size_sec, opt->shrink) &&
+		       rechain_size(chain, size_sec);
+	out_error(chain->image, "No size for the disk: %s",
+		  out_name(opt->args[1]));
+	return false;
+}
+
+/*
+ * A refusal leaves the image as it was, and what is begun is brought to an end
+ * or taken back: either way it is an image that can be attached.
+ */
+static bool resize_attached(struct online *on, const struct verb_options *opt)
 {
 	struct chain chain;
-	bool good = false;
+	bool good;
+
+	if (!online_suspend(on))
+		return false;
+	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE)) {
+		online_resume(on);
+		return false;
+	}
+	good = resize(&chain, opt);
+	chain_close(&chain);
+	return online_replace(on, on->image) && good;
+}
+
+int cmd_resize(const struct verb_options *opt)
+{
+	struct online on;
+	struct chain chain;
+	bool good = false, ok;
 	u64 size_sec;
 
 	if (!parse_size(opt->args[1], 0, &size_sec) &&
@@ -50,14 +84,13 @@ int cmd_resize(const struct verb_options *opt)
 		return VERB_USAGE;
 	}
 	rechain_begin();
-	if (!chain_open(&chain, opt->args[0], opt, CHAIN_LOCK | CHAIN_WRITE))
-		return VERB_FAILED;
-	if (!parse_size(opt->args[1], chain.disk->size_sec, &size_sec))
-		out_error(chain.image, "No size for the disk: %s",
-			  out_name(opt->args[1]));
-	else
-		good = may_shrink(&chain, size_sec, opt->shrink) &&
-		       rechain_size(&chain, size_sec);
-	chain_close(&chain);
+	if (online_find(&on, opt->args[0], opt, &ok)) {
+		good = ok && resize_attached(&on, opt);
+		online_end(&on);
+	} else if (chain_open(&chain, opt->args[0], opt,
+			      CHAIN_LOCK | CHAIN_WRITE)) {
+		good = resize(&chain, opt);
+		chain_close(&chain);
+	}
 	return good ? VERB_OK : VERB_FAILED;
 }

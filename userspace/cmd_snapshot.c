@@ -4,6 +4,7 @@
 
 #include "chain.h"
 #include "make.h"
+#include "online.h"
 #include "out.h"
 
 static bool has_parents(const struct make_kind *kind)
@@ -40,13 +41,13 @@ static char *name_for(const char *image, const char *child)
 }
 
 /* The format of the image, and of a child that it may have. */
-static bool look(const struct verb_options *opt,
+static bool look(const struct verb_options *opt, const char *image,
 		 const struct vdisk_format **format, const char **child)
 {
 	const struct make_kind *kind;
 	struct chain chain;
 
-	if (!chain_open(&chain, opt->args[0], opt, CHAIN_LOCK))
+	if (!chain_open(&chain, image, opt, CHAIN_LOCK))
 		return false;
 	*format = vdisk_format_find(chain.layer[0].format);
 	*child = (*format)->name;
@@ -62,7 +63,7 @@ static bool look(const struct verb_options *opt,
 	return kind;
 }
 
-int cmd_snapshot(const struct verb_options *opt)
+static int snapshot(const struct verb_options *opt, const char *image)
 {
 	struct verb_options make = *opt;
 	const struct vdisk_format *format;
@@ -70,19 +71,52 @@ int cmd_snapshot(const struct verb_options *opt)
 	char *name;
 	int r;
 
-	if (!look(opt, &format, &child))
+	if (!look(opt, image, &format, &child))
 		return VERB_FAILED;
 	make.format = vdisk_format_find(child);
 	if (!make.format) {
 		out_error(NULL, "Unknown format: %s", out_name(child));
 		return VERB_USAGE;
 	}
-	name = name_for(opt->args[0], opt->args[1]);
+	name = name_for(image, opt->args[1]);
 	make.parent = name;
 	make.parent_format = format->name;
 	make.args = opt->args + 1;
 	make.nr_args = 1;
 	r = cmd_create(&make);
 	free(name);
+	return r;
+}
+
+/* The device goes on with the child on top. */
+static int snapshot_attached(struct online *on)
+{
+	int r;
+
+	if (!online_suspend(on))
+		return VERB_FAILED;
+	r = snapshot(&on->opt, on->image);
+	if (r != VERB_OK) {
+		online_resume(on);
+		return r;
+	}
+	on->opt.format = NULL;
+	return online_replace(on, on->opt.args[1]) ? VERB_OK : VERB_FAILED;
+}
+
+int cmd_snapshot(const struct verb_options *opt)
+{
+	struct online on;
+	sigset_t old;
+	bool ok;
+	int r;
+
+	if (!online_find(&on, opt->args[0], opt, &ok))
+		return snapshot(opt, opt->args[0]);
+	/* Who dies now leaves a device that waits for ever. */
+	make_hold_signals(&old);
+	r = ok ? snapshot_attached(&on) : VERB_FAILED;
+	make_let_signals(&old);
+	online_end(&on);
 	return r;
 }

@@ -402,10 +402,7 @@ int cmd_why(const struct verb_options *opt)
 	struct dmctl_device dev;
 	bool good;
 
-	/* A device by its path; by its name, unless a file is called so. */
-	if (!opt->format && (!strncmp(name, "/dev/mapper/", 12) ||
-			     access(name, F_OK)) &&
-	    attached_find(name, &dev)) {
+	if (!opt->format && attached_find(name, &dev)) {
 		good = why_attached(opt, &dev);
 		free(dev.params);
 	} else {

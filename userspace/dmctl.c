@@ -213,6 +213,43 @@ int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len)
 	return r;
 }
 
+int dmctl_suspend(const char *name)
+{
+	struct dm_task *task = new_task(DM_DEVICE_SUSPEND, name);
+	int r = run(task);
+
+	drop(task);
+	return r;
+}
+
+int dmctl_resume(const char *name)
+{
+	struct dm_task *task = new_task(DM_DEVICE_RESUME, name);
+	int r = run_and_settle(task, 0);
+
+	drop(task);
+	return r;
+}
+
+int dmctl_reload(const char *name, u64 size_sec, const char *params,
+		 char *reason, size_t reason_len)
+{
+	struct dm_task *task = new_task(DM_DEVICE_INFO, name);
+	struct dm_info info = { 0 };
+	int log = open_log(), r;
+
+	*reason = 0;
+	if (task && !run(task))
+		dm_task_get_info(task, &info);
+	drop(task);
+	r = load(name, size_sec, params, false);
+	if (r && log >= 0)
+		read_reason(log, &info, reason, reason_len);
+	if (log >= 0)
+		close(log);
+	return r;
+}
+
 int dmctl_remove(const char *name, bool deferred)
 {
 	struct dm_task *task = new_task(DM_DEVICE_REMOVE, name);

@@ -50,6 +50,16 @@ int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len);
  */
 int dmctl_remove(const char *name, bool deferred);
 
+/* No I/O from here on, and the target has none on its way. */
+int dmctl_suspend(const char *name);
+
+/* I/O again, by the table that was loaded since, if any. */
+int dmctl_resume(const char *name);
+
+/* A table for the suspended device; @reason as dmctl_create() gives it. */
+int dmctl_reload(const char *name, u64 size_sec, const char *params,
+		 char *reason, size_t reason_len);
+
 /* Does a device of this uuid exist? */
 bool dmctl_uuid_taken(const char *uuid);
 

@@ -39,20 +39,28 @@ static int test(int fd, off_t byte)
 	return lock.l_type == F_UNLCK ? 0 : -EBUSY;
 }
 
-int lock_image(int fd, bool write)
+static const int writer[] = { READ, WRITE, RESIZE };
+static const int others[] = { WRITE, RESIZE };
+
+int lock_take(int fd, bool write)
 {
-	static const int writer[] = { READ, WRITE, RESIZE };
-	static const int others[] = { WRITE, RESIZE };
 	int i, r = 0;
 
-	/*
-	 * Take first, then look: of two who come at once at least one sees the
-	 * other. A refused caller closes the file, and its locks are gone.
-	 */
 	for (i = 0; !r && i < (write ? 3 : 1); i++)
 		r = take(fd, USED + writer[i]);
 	for (i = 0; !r && i < 2; i++)
 		r = take(fd, UNSHARED + others[i]);
+	return r;
+}
+
+int lock_image(int fd, bool write)
+{
+	/*
+	 * Take first, then look: of two who come at once at least one sees the
+	 * other. A refused caller closes the file, and its locks are gone.
+	 */
+	int i, r = lock_take(fd, write);
+
 	for (i = 0; !r && i < (write ? 3 : 1); i++)
 		r = test(fd, UNSHARED + writer[i]);
 	for (i = 0; !r && i < 2; i++)

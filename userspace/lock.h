@@ -19,4 +19,7 @@
  */
 int lock_image(int fd, bool write);
 
+/* The same without looking at others: of one who has the file locked already. */
+int lock_take(int fd, bool write);
+
 #endif /* _VDISK_LOCK_H */

@@ -2,7 +2,6 @@
 /* The files of a new image, from nothing to their names. */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -42,8 +41,7 @@ static void give_up(int sig)
 	raise(sig);
 }
 
-/* The list of files is not looked at while it changes. */
-static void hold_signals(sigset_t *old)
+void make_hold_signals(sigset_t *old)
 {
 	sigset_t set;
 	size_t i;
@@ -54,7 +52,7 @@ static void hold_signals(sigset_t *old)
 	sigprocmask(SIG_BLOCK, &set, old);
 }
 
-static void let_signals(const sigset_t *old)
+void make_let_signals(const sigset_t *old)
 {
 	sigprocmask(SIG_SETMASK, old, NULL);
 }
@@ -199,13 +197,13 @@ static bool add(struct make *make, struct make_file file)
 	sigset_t old;
 	int err = 0;
 
-	hold_signals(&old);
+	make_hold_signals(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
 	if (create(&file))
 		err = errno;
 	else
 		make->file[make->nr++] = file;
-	let_signals(&old);
+	make_let_signals(&old);
 	if (!err)
 		return true;
 	fail(file.path, err);
@@ -436,7 +434,7 @@ bool make_commit(struct make *make)
 
 	if (!sync_files(make))
 		return false;
-	hold_signals(&old);
+	make_hold_signals(&old);
 	while (!err && i) {
 		const struct make_file *file = &make->file[i - 1];
 
@@ -455,7 +453,7 @@ bool make_commit(struct make *make)
 		take_back(make, i);
 	else
 		unfinished = NULL;
-	let_signals(&old);
+	make_let_signals(&old);
 	return !err;
 }
 
@@ -464,11 +462,11 @@ void make_end(struct make *make)
 	unsigned int i;
 	sigset_t old;
 
-	hold_signals(&old);
+	make_hold_signals(&old);
 	if (unfinished)
 		remove_files(make);
 	unfinished = NULL;
-	let_signals(&old);
+	make_let_signals(&old);
 	for (i = 0; i < make->nr; i++) {
 		free(make->file[i].path);
 		free(make->file[i].temp);

@@ -79,16 +79,36 @@ const char *out_name(const char *name)
 	return clean(name, true);
 }
 
+/* What is not said yet. */
+static FILE *held;
+static char *held_text;
+static size_t held_len;
+
 static void say(const char *subject, const char *kind, const char *fmt,
 		va_list args)
 {
+	FILE *to = held ? held : stderr;
+
 	fflush(stdout);
-	fputs("vdisk: ", stderr);
+	fputs("vdisk: ", to);
 	if (subject)
-		fprintf(stderr, "%s: ", out_name(subject));
-	fputs(kind, stderr);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+		fprintf(to, "%s: ", out_name(subject));
+	fputs(kind, to);
+	vfprintf(to, fmt, args);
+	fputc('\n', to);
+}
+
+void out_hold(bool hold)
+{
+	if (hold && !held) {
+		held = open_memstream(&held_text, &held_len);
+	} else if (!hold && held) {
+		fclose(held);
+		held = NULL;
+		fputs(held_text, stderr);
+		free(held_text);
+		held_text = NULL;
+	}
 }
 
 void out_error(const char *subject, const char *fmt, ...)

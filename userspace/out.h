@@ -15,6 +15,8 @@
 void out_error(const char *subject, const char *fmt, ...) out_printf(2, 3);
 /* The same with "warning: " before what is said. */
 void out_warn(const char *subject, const char *fmt, ...) out_printf(2, 3);
+/* Until it is called with false, lines wait: nobody could take them. */
+void out_hold(bool hold);
 
 /*
  * @name fit to be printed: control characters, what would turn a terminal's

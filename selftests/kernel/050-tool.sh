@@ -35,10 +35,10 @@ eq "list" "$(field "$dm" format mode virtual-size filename layers suspended)" \
 t "list for people" eval "'$vdisk' list | grep -Eq '^$dm +vhd +rw +256 MiB +$imgdir/disk.vhd\$'"
 one "the name is taken" "^vdisk: $dm: A device of this name exists$" \
 	"$vdisk" attach "$dm" other.vhd
-one "the image is taken" '^vdisk: disk.vhd: Image is in use by another program' \
+one "the image is taken" "^vdisk: disk.vhd: Image is attached: $dm \\(see --force-share\\)$" \
 	"$vdisk" attach "$dm-2" disk.vhd
 says "qemu refuses the attached image" "$busy" qemu-io -f vpc -c 'read 0 512' disk.vhd
-one "check refuses it" 'Image is in use' "$vdisk" check disk.vhd
+one "check refuses it" 'Image is attached' "$vdisk" check disk.vhd
 t "info reads it" "$vdisk" info disk.vhd
 t "what is written is there" eval \
 	"head -c 1M /dev/urandom >pattern && dd if=pattern of=/dev/mapper/$dm bs=1M seek=3 conv=fsync,nocreat status=none &&
@@ -55,7 +55,7 @@ t "check finds nothing" "$vdisk" check disk.vhd
 t "attach --read-only" attach "$dm" --read-only disk.vhd
 eq "it is read-only" "$(blockdev --getro "/dev/mapper/$dm") $(field "$dm" mode)" "1 ro"
 t "a second reader" attach "$dm-2" --read-only disk.vhd
-one "a writer beside readers" 'Image is in use' "$vdisk" attach "$dm-3" disk.vhd
+one "a writer beside readers" 'Image is attached' "$vdisk" attach "$dm-3" disk.vhd
 says "qemu may not write" "$busy" qemu-io -f vpc -c 'write 0 512' disk.vhd
 t "qemu may read" qemu-io -r -f vpc -c 'read 0 512' disk.vhd
 eq "list has both" "$("$vdisk" list | grep -c "^$dm")" 2
