@@ -552,7 +552,8 @@ enum vhd_walk {			/* *cursor */
 	WALK_HEADER,
 	WALK_LOCATOR,		/* one each */
 	WALK_FOOTER = WALK_LOCATOR + VHD_LOCATORS,
-	WALK_BLOCK,		/* two an entry: is its part of the BAT told? */
+	WALK_BATMAP,		/* its header, and the bits */
+	WALK_BLOCK = WALK_BATMAP + 2, /* two an entry: is its part of the BAT told? */
 };
 
 static int walk_locator(const struct vdisk_geom *geom, struct vdisk_step *step,
@@ -575,6 +576,32 @@ static int walk_locator(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return vdisk_bad(step, "Parent locator is outside the file",
 				 range->off);
 	}
+	return 0;
+}
+
+/* Nothing but the creator says that blktap's map may be behind the BAT. */
+static int walk_batmap(const struct vdisk_geom *geom, struct vdisk_step *step,
+		       bool bits, struct vdisk_range *range)
+{
+	u64 off = vdisk_align(geom->priv[BAT_OFF] + geom->priv[BAT_ENTRIES] * 4,
+			      VDISK_SECTOR, 0), len = VDISK_SECTOR;
+	struct vhd_batmap_disk map;
+
+	if (geom->priv[CREATOR] != VHD_BY_BLKTAP || off > step->file_len ||
+	    step->file_len - off < len)
+		return 0;
+	if (vdisk_copy(step, off, &map, sizeof(map)))
+		return -EAGAIN;
+	if (memcmp(map.cookie, "tdbatmap", sizeof(map.cookie)))
+		return 0;
+	if (bits) {
+		off = be64_of(map.batmap_off);
+		len *= be32_of(map.batmap_sec);
+	}
+	if (off > step->file_len || len > step->file_len - off)
+		return vdisk_bad(step, "VHD batmap is outside the file", off);
+	range->off = off;
+	range->len = len;
 	return 0;
 }
 
@@ -665,6 +692,9 @@ static int vhd_walk(const struct vdisk_geom *geom, struct vdisk_step *step,
 		} else if (*cursor < WALK_FOOTER) {
 			r = walk_locator(geom, step, *cursor - WALK_LOCATOR,
 					 range);
+		} else if (*cursor >= WALK_BATMAP) {
+			r = walk_batmap(geom, step, *cursor > WALK_BATMAP,
+					range);
 		} else if (!geom->priv[NO_TRAILER]) {
 			range->off = step->data_end;
 			range->len = vdisk_min(geom->tail_len,

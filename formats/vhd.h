@@ -112,6 +112,22 @@ static_assert(offsetof(struct vhd_header_disk, parent_name) == 64,
 static_assert(offsetof(struct vhd_header_disk, locator) == 576,
 	      "VHD locators are at 576");
 
+/*
+ * blktap's map of full blocks: this sector follows the BAT, and says where the
+ * bits are. Nothing else in the file speaks of either.
+ */
+struct vhd_batmap_disk {
+	u8 cookie[8];		/* "tdbatmap" */
+	__be64 batmap_off;	/* bytes: one bit a block */
+	__be32 batmap_sec;	/* sectors of bits */
+	__be32 version;		/* 0x00010002 */
+	__be32 checksum;	/* over the bits */
+	u8 marker;
+} __packed;
+
+static_assert(offsetof(struct vhd_batmap_disk, batmap_sec) == 16,
+	      "VHD batmap size is at 16");
+
 struct vhd_chs {
 	u32 cylinders, heads, sectors;
 };

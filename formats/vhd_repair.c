@@ -17,9 +17,6 @@ enum {
 	TRY_NO_MORE,
 };
 
-/* cookie, u64 map's offset, u32 its sectors, u32 version, u32 checksum */
-enum { BATMAP_HEADER_LEN = 28 };
-
 static u32 footer_sum(const struct vhd_footer_disk *f)
 {
 	return vhd_checksum(f, sizeof(*f),
@@ -197,54 +194,10 @@ static int vhd_point(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
-/*
- * blktap keeps a map of full blocks behind the BAT; the space it takes is
- * nowhere else told.
- */
-static int vhd_more(const struct vdisk_geom *geom, struct vdisk_step *step,
-		    u64 *cursor, struct vdisk_range *range)
-{
-	const struct vhd_footer_disk *f = (const void *)geom->tail;
-	u64 at = be64_of(f->data_offset) +
-		 offsetof(struct vhd_header_disk, table_offset), off, len;
-	const u8 *p;
-
-	*range = (struct vdisk_range){ .kind = VDISK_RANGE_META };
-	if (be32_of(f->creator_app) != VHD_BY_BLKTAP ||
-	    geom->flags & VDISK_GEOM_NO_ALLOC) {
-		*cursor = ~0ull;
-		return 0;
-	}
-	p = vdisk_want(step, at, 16);
-	if (!p)
-		return -EAGAIN;
-	/* table_offset, header version, max_table_entries */
-	off = vdisk_be64(p) + vdisk_align(vdisk_be32(p + 12) * 4ull,
-					  VDISK_SECTOR, 0);
-	if (off > step->file_len || step->file_len - off < VDISK_SECTOR) {
-		*cursor = ~0ull;
-		return 0;
-	}
-	p = vdisk_want(step, off, BATMAP_HEADER_LEN);
-	if (!p)
-		return -EAGAIN;
-	if (!memcmp(p, "tdbatmap", 8)) {
-		len = vdisk_be32(p + 16) * (u64)VDISK_SECTOR;
-		range->off = *cursor ? vdisk_be64(p + 8) : off;
-		range->len = *cursor ? len : VDISK_SECTOR;
-		if (range->off > step->file_len ||
-		    range->len > step->file_len - range->off)
-			range->len = 0;
-	}
-	*cursor = *cursor ? ~0ull : 1;
-	return 0;
-}
-
 const struct vdisk_repair vdisk_vhd_repair = {
 	.format		= &vdisk_vhd_format,
 	.least_align	= VDISK_SECTOR,
 	.head		= vhd_head,
 	.copies		= vhd_copies,
-	.more		= vhd_more,
 	.point		= vhd_point,
 };

@@ -23,8 +23,9 @@ int main(void)
 	test_discard();
 	test_grow();
 	test_walk();
+	test_batmap();
 	test_models();
 	test_noise();
-	phrases_check("vhd.c", 27);
+	phrases_check("vhd.c", 28);
 	return T_DONE();
 }

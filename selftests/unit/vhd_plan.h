@@ -359,7 +359,8 @@ static void test_grow(void)
 }
 
 struct tally {
-	u64 meta, tables, table_len, units, bad, calls;
+	u64 meta, meta_off, meta_len;	/* how many, and the last one */
+	u64 tables, table_len, units, bad, calls;
 	u64 last_sector, last_off;
 	const char *why;
 	u64 value;
@@ -388,7 +389,11 @@ static void walk(struct image *img, const struct vdisk_geom *geom,
 			break;
 		if (range.off + range.len > img->len)
 			breach("a range passes the end of the file");
-		t->meta += range.kind == VDISK_RANGE_META;
+		if (range.kind == VDISK_RANGE_META) {
+			t->meta++;
+			t->meta_off = range.off;
+			t->meta_len = range.len;
+		}
 		t->tables += range.kind == VDISK_RANGE_TABLE;
 		if (range.kind == VDISK_RANGE_TABLE)
 			t->table_len += range.len;
@@ -416,6 +421,55 @@ static void locator(struct image *img, u32 i, u32 code, u64 off, u32 len)
 	put(img, at + 8, len, 4);
 	put(img, at + 16, off, 8);
 	sum(img->mem + HEADER_AT, 1024, 36);
+}
+
+/* blktap's map of full blocks: a sector behind the BAT that says where it is. */
+static void test_batmap(void)
+{
+	struct vdisk_step step;
+	struct vdisk_geom geom;
+	struct tally t;
+	struct image img;
+	u32 l;
+
+	build(&img, &small, 512);
+	memcpy(img.mem + data_at, "tdbatmap", 8);
+	put(&img, data_at + 8, data_at + 66048, 8);
+	put(&img, data_at + 16, 9, 4);
+	open_it(&img, &step, &geom);
+	walk(&img, &geom, &t);
+	T_OK(t.meta == 3 && !t.bad, "whoever is not blktap has no batmap");
+	memcpy(foot + 28, "tap\0", 4);
+	seal(&img, 512);
+	open_it(&img, &step, &geom);
+	for (l = 0; l < NR_LEND; l++) {
+		img.lend = l;
+		walk(&img, &geom, &t);
+		T_OK(t.meta == 5 && t.meta_off == data_at + 66048 &&
+		     t.meta_len == 9 * 512 && !t.bad && t.tables == 1,
+		     "blktap's batmap is owned");
+	}
+	put(&img, data_at + 8, data_at + 512, 8);
+	put(&img, data_at + 16, 0, 4);
+	walk(&img, &geom, &t);
+	T_OK(t.meta == 4 && t.meta_off == data_at && t.meta_len == 512 &&
+	     !t.bad, "its header, too, without a bit");
+	put(&img, data_at + 8, img.len - 511, 8);
+	put(&img, data_at + 16, 1, 4);
+	walk(&img, &geom, &t);
+	if (T_OK(t.meta == 4 && t.bad == 1 && t.value == img.len - 511 &&
+		 !strcmp(t.why, "VHD batmap is outside the file"),
+		 "a batmap over the end of the file"))
+		phrase_saw(t.why);
+	put(&img, data_at + 8, ALL, 8);
+	put(&img, data_at + 16, ~0u, 4);
+	walk(&img, &geom, &t);
+	T_OK(t.meta == 4 && t.bad == 1 && t.value == ALL, "and far outside");
+	img.mem[data_at] ^= 1;
+	walk(&img, &geom, &t);
+	T_OK(t.meta == 3 && !t.bad, "an old blktap has none");
+	image_free(&img);
+	kept("a batmap keeps the contract");
 }
 
 static void test_walk(void)
