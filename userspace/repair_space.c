@@ -289,6 +289,8 @@ int repair_leaks(struct repair *repair, struct vdisk_image *image)
 	if (image->geom.flags & VDISK_GEOM_PACKED && !image->marked)
 		return 0;
 	gaps = out_alloc(1, sizeof(*gaps));
+	/* Free space that was left over before now is to be filled, too. */
+	image->free.nr = 0;
 	r = compact(image, gaps, &rep);
 	image->alloc_off = image->data_end;
 	if (!r && gaps->nr && gaps->last_end >= image->data_end)

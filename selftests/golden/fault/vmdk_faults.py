@@ -120,6 +120,10 @@ group("vmdk-sparse", "walk", (
     ("grain at the end", gte(0, "end"), "Grain ends past the file: <end>", [0]),
     ("grain that ends past the file", gte(2, plus("end", -7)),
      "Grain ends past the file: <end - 7>", [2]),
+    # What moves off another leaves space between units, which is then filled.
+    ("grain that ends past the file, and a table over another",
+     also(gte(2, plus("end", -7)), rgde(0, "g0")),
+     "Grain ends past the file: <end - 7>", [2]),
     ("grain at 2^32 - 1", gte(1, 2**32 - 1),
      "Grain ends past the file: 4294967295", [1]),
     ("two entries, one grain", gte(7, "g100"),
