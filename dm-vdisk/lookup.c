@@ -20,6 +20,25 @@ struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector)
 	return layer->image[lo];
 }
 
+struct lookup {
+	struct vdisk_step step;
+	struct vdisk_image *image;
+};
+
+/* vdisk_step.show: what the table cache has. Under RCU. */
+static bool show_cached(struct vdisk_step *step, u64 off)
+{
+	struct lookup *l = container_of(step, struct lookup, step);
+	struct vdisk_block *b = vdisk_cache_find(&l->image->cache, off);
+
+	if (!b || step->nr_views == VDISK_MAX_VIEWS)
+		return false;
+	step->view[step->nr_views++] = (struct vdisk_view){
+		.off = b->off, .len = VDISK_BLOCK, .data = b->data,
+	};
+	return true;
+}
+
 /*
  * Table bytes may change while the format reads them (image->seq tells), and
  * a block may be dropped from the cache, but not before the RCU section ends.
@@ -27,42 +46,33 @@ struct vdisk_image *vdisk_image_at(struct vdisk_layer *layer, u64 sector)
 int vdisk_lookup_image(struct vdisk_image *image, u64 sector, u64 sectors,
 		       struct vdisk_extent *ext, struct vdisk_where *where)
 {
-	struct vdisk_block *b;
-	struct vdisk_step step;
+	struct lookup l;
 	unsigned int seq;
 	int r;
 
-	step.nr_views = 0;
-	step.why = NULL;
-	step.file_len = READ_ONCE(image->file_len);
-	step.data_end = READ_ONCE(image->data_end);
+	l.image = image;
+	l.step.nr_views = 0;
+	l.step.show = show_cached;
+	l.step.why = NULL;
+	l.step.file_len = READ_ONCE(image->file_len);
+	l.step.data_end = READ_ONCE(image->data_end);
 	rcu_read_lock();
 	do {
 		seq = read_seqcount_begin(&image->seq);
-		r = image->format->map(&image->geom, &step, sector, sectors,
+		r = image->format->map(&image->geom, &l.step, sector, sectors,
 				       ext);
-		if (likely(r != -EAGAIN))
-			continue;
-		where->image = image;
-		where->miss_off = step.need.off;
-		b = vdisk_cache_find(&image->cache, step.need.off);
-		if (!b)
-			break;
-		if (step.nr_views == VDISK_MAX_VIEWS) {
-			r = -EUCLEAN;
-			break;
-		}
-		step.view[step.nr_views++] = (struct vdisk_view){
-			.off = b->off, .len = VDISK_BLOCK, .data = b->data,
-		};
-	} while (r == -EAGAIN || read_seqcount_retry(&image->seq, seq));
+	} while (read_seqcount_retry(&image->seq, seq));
 	rcu_read_unlock();
 
-	if (unlikely(r == -EUCLEAN)) {
-		vdisk_image_complain(image, &step);
-		r = -EIO;
+	if (likely(!r))
+		return 0;
+	if (r == -EAGAIN) {
+		where->image = image;
+		where->miss_off = l.step.need.off;
+		return r;
 	}
-	return r;
+	vdisk_image_complain(image, &l.step);
+	return -EIO;
 }
 
 int vdisk_lookup(struct vdisk *v, int top, u64 sector, u64 sectors,

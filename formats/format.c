@@ -90,6 +90,9 @@ const u8 *vdisk_want(struct vdisk_step *step, u64 off, u32 len)
 
 	if (vdisk_have(step, off, len, &data) == len)
 		return data;
+	if (step->show && step->show(step, off) &&
+	    vdisk_have(step, off, len, &data) == len)
+		return data;
 	need_bytes(step, off, len);
 	return NULL;
 }

@@ -105,6 +105,11 @@ struct vdisk_step {
 	/* in */
 	struct vdisk_view view[VDISK_MAX_VIEWS];
 	u32 nr_views;
+	/*
+	 * Optional: append a view that holds the byte at @off, if the caller has
+	 * one at hand, and say whether. It saves a call: the need comes without.
+	 */
+	bool (*show)(struct vdisk_step *step, u64 off);
 	u64 file_len;		/* bytes of the file or device now */
 	u64 data_end;		/* units end at or below this; first geom->data_end,
 				 * later what grow() made of it

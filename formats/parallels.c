@@ -324,7 +324,8 @@ static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 		run->here = true;
 	}
 
-	len = vdisk_have(step, bat_off(i), (u32)most * PARALLELS_ENTRY_LEN, &p);
+	len = most > 1 ? vdisk_have(step, bat_off(i),
+				    (u32)most * PARALLELS_ENTRY_LEN, &p) : 0;
 	for (n = 1; n < len / PARALLELS_ENTRY_LEN; n++) {
 		if (run->here)
 			want = run->off + n * geom->unit_len;

@@ -308,7 +308,8 @@ static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 			return r;
 	}
 
-	len = vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p);
+	len = most > 1 ?
+	      vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p) : 0;
 	for (n = 1; n < len / QED_ENTRY_LEN; n++) {
 		want = first;
 		if (run->kind == VDISK_DATA)

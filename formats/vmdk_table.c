@@ -248,12 +248,13 @@ static u64 run_of_grains(const struct vdisk_geom *geom,
 			 const struct vdisk_step *step,
 			 const struct place *first, u64 grain, u64 most)
 {
-	u64 n = 0, more;
+	u64 n, more;
 
-	do {
+	for (n = 1; n < most; n += more) {
 		more = same_in_view(geom, step, first, n, grain + n, most - n);
-		n += more;
-	} while (more && n < most);
+		if (!more)
+			break;
+	}
 	return n;
 }
 

@@ -267,6 +267,35 @@ static void test_views(void)
 	give_back(&step);
 }
 
+/* A caller that has bytes at hand, but not all of them. */
+static u32 shown;
+
+static bool show(struct vdisk_step *step, u64 off)
+{
+	shown++;
+	if (off >= 8192)
+		return false;
+	step->view[step->nr_views++] = view_of(off & ~4095ull, 4096);
+	return true;
+}
+
+static void test_show(void)
+{
+	struct vdisk_step step = { .show = show };
+	const u8 *p;
+
+	shown = 0;
+	p = vdisk_want(&step, 5000, 8);
+	T_OK(p && *p == file_byte(5000) && step.nr_views == 1, "what is shown is there");
+	T_EQ(step.need.kind, 0, "and not asked for");
+	T_OK(vdisk_want(&step, 8000, 8) && shown == 1, "nor is it shown again");
+	T_OK(!vdisk_want(&step, 9000, 8) && shown == 2, "what is not shown is not there");
+	T_OK(step.need.kind == VDISK_NEED_BYTES && step.need.off == 9000, "but asked for");
+	step.show = NULL;
+	T_OK(!vdisk_want(&step, 100, 8) && shown == 2, "without a hand there is nothing at it");
+	give_back(&step);
+}
+
 /* A copy over the borders of views and blocks, asked for piece by piece. */
 static void test_copy(void)
 {
@@ -443,6 +472,7 @@ int main(void)
 	test_find();
 	test_probe();
 	test_views();
+	test_show();
 	test_copy();
 	test_needs();
 	test_plans();
