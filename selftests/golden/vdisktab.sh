@@ -1,0 +1,175 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# /etc/vdisktab: the units that the generator makes of it, and what it says of bad
+# lines; the words of rd.vdisk= on the kernel's command line.
+. "$(dirname "$0")/lib.sh"
+
+top=$(cd "$here/../.." && pwd)
+export VDISK_BOOT=$top/userspace/boot VDISK=/usr/sbin/vdisk VDISKTAB=$tmp/vdisktab
+shell=$(command -v dash || echo sh)
+
+# generate: standard input is the table; units in $tmp/units, words in $tmp/err
+generate()
+{
+	rm -rf "$tmp/units"
+	mkdir "$tmp/units"
+	cat >"$VDISKTAB"
+	"$shell" "$top/userspace/systemd/vdisk-generator" "$tmp/units" 2>"$tmp/err"
+}
+
+# made: all that there is, links with what they point to
+made()
+{
+	(cd "$tmp/units" && find . -type f -printf '%P\n' -o -type l -printf '%P -> %l\n' |
+		LC_ALL=C sort)
+}
+
+# unit NAME: the unit without what all have
+unit()
+{
+	grep -Ev '^(#.*|SourcePath=.*|Documentation=.*|\[.*|)$' "$tmp/units/vdisk@$1.service"
+}
+
+generate <<'END'
+# an image
+
+web /srv/disk.vhd
+END
+eq "one line: its unit and who wants it" "$(made)" \
+'dev-mapper-web.device.d/40-vdisk.conf
+dev-mapper-web.device.requires/vdisk@web.service -> ../vdisk@web.service
+sysinit.target.wants/vdisk.target -> /lib/systemd/system/vdisk.target
+vdisk.target.requires/vdisk@web.service -> ../vdisk@web.service
+vdisk@web.service'
+eq "one line: all of its unit" "$(sed "s,$tmp,TMP," "$tmp/units/vdisk@web.service")" \
+'# Made by vdisk-generator from TMP/vdisktab
+
+[Unit]
+Description=Disk image disk.vhd as /dev/mapper/web
+Documentation=man:vdisktab(5) man:vdisk(8)
+SourcePath=TMP/vdisktab
+DefaultDependencies=no
+IgnoreOnIsolate=true
+After=systemd-udevd-kernel.socket systemd-modules-load.service
+Before=blockdev@dev-mapper-web.target umount.target
+Wants=blockdev@dev-mapper-web.target
+Conflicts=umount.target
+RequiresMountsFor=/srv/disk.vhd
+After=systemd-remount-fs.service
+Before=vdisk.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+TimeoutSec=infinity
+ExecStart=/usr/sbin/vdisk attach -- web /srv/disk.vhd
+ExecStop=/usr/sbin/vdisk detach -- web'
+
+# What systemd itself thinks of it; it looks for the tool.
+systemd_is_content()
+{
+	local output
+
+	sed -i 's,/usr/sbin/vdisk,/bin/true,' "$tmp/units/vdisk@web.service"
+	cp "$top/userspace/systemd/vdisk.target" "$tmp/units"
+	output=$(systemd-analyze verify --man=no "$tmp/units/vdisk@web.service" 2>&1 |
+		grep -F -e vdisk || true)
+	[ -z "$output" ] || { echo "$output"; return 1; }
+}
+if command -v systemd-analyze >/dev/null; then
+	t "systemd can read the unit" systemd_is_content
+else
+	skip "systemd can read the unit" "no systemd-analyze"
+fi
+
+generate <<'END'
+off	/a.vhd	noauto
+maybe	/a.vhd	nofail
+net	/a.vhd	_netdev
+root	/a.vhd	x-initrd.attach
+END
+eq "noauto, nofail, _netdev, x-initrd.attach" "$(made | grep -v '^sysinit')" \
+'dev-mapper-maybe.device.requires/vdisk@maybe.service -> ../vdisk@maybe.service
+dev-mapper-net.device.d/40-vdisk.conf
+dev-mapper-net.device.requires/vdisk@net.service -> ../vdisk@net.service
+remote-fs.target.requires/vdisk@net.service -> ../vdisk@net.service
+vdisk.target.wants/vdisk@maybe.service -> ../vdisk@maybe.service
+vdisk@maybe.service
+vdisk@net.service
+vdisk@off.service'
+eq "nofail: boot does not wait" "$(unit maybe | grep Before=vdisk)" ""
+eq "_netdev: before remote-fs.target" "$(unit net | grep -c '^Before=remote-fs.target$')" 1
+
+generate <<'END'
+o /o.vhd ro,partitions,format=vhd,allow-path=/p\054\040q,commit=7,buffered
+END
+eq "options of the tool" "$(unit o | grep ExecStart)" \
+	'ExecStart=/usr/sbin/vdisk attach --read-only --partitions --format vhd --allow-path "/p, q" --options commit=7 --options buffered -- o /o.vhd'
+
+generate <<'END'
+a-b\040c%d$e /m\040y/100%$"\134.vhd
+.x /dev/disk/by-id/wwn-0x5
+END
+name='a\x2db\x20c\x25d\x24e'
+eq "what systemd would take for its own is escaped: lines" "$(unit "$name" |
+	grep -E '^(Exec|Requires|Desc)')" \
+'Description=Disk image 100%%$"\.vhd as /dev/mapper/a-b c%%d$e
+RequiresMountsFor="/m y/100%%$\"\\.vhd"
+ExecStart=/usr/sbin/vdisk attach -- "a-b c%%d$$e" "/m y/100%%$$\"\\.vhd"
+ExecStop=/usr/sbin/vdisk detach -- "a-b c%%d$$e"'
+if command -v systemd-escape >/dev/null; then
+	eq "names are escaped as systemd-escape does" "$name" "$(systemd-escape 'a-b c%d$e')"
+fi
+eq "a name that begins with a dot, an image that is a device" \
+	"$(unit '\x2ex' | grep -E 'wwn|Requires|remount')" \
+'Description=Disk image wwn-0x5 as /dev/mapper/.x
+BindsTo=dev-disk-by\x2did-wwn\x2d0x5.device
+After=dev-disk-by\x2did-wwn\x2d0x5.device
+ExecStart=/usr/sbin/vdisk attach -- .x /dev/disk/by-id/wwn-0x5'
+
+# bad LINE SENTENCE: one line is said, and the good one after it is not lost
+bad()
+{
+	printf '%s\ngood /g.vhd\n' "$1" | generate
+	eq "bad: $2" "$? $(cat "$tmp/err") $(made | grep -c '^vdisk@')" \
+		"1 vdisk-generator: $VDISKTAB: 1: $2 1"
+}
+
+long=$(printf 'x%.0s' {1..128})
+bad 'web' 'No image is named for the device: web'
+bad 'web disk.vhd' 'Not an absolute path: disk.vhd'
+bad 'web /d.vhd ro nofail' 'More than three fields: nofail'
+bad 'web /d.vhd r0' 'Unknown option: r0'
+bad 'web /d.vhd format=' 'Unknown option: format='
+bad 'web /d.vhd allow-path=up' 'Unknown option: allow-path=up'
+bad 'web /d.vhd partitions,no-partitions' 'Options contradict: partitions, no-partitions'
+bad 'a/b /d.vhd' 'Not a name for a device: a/b'
+bad 'control /d.vhd' 'Not a name for a device: control'
+bad "$long /d.vhd" 'Name is longer than 127: 128'
+printf 'web /a.vhd\nweb /b.vhd' | generate
+eq "bad: a name twice, no newline at the end" "$(cat "$tmp/err")" \
+	"vdisk-generator: $VDISKTAB: 2: Name is used above: web"
+generate </dev/null
+eq "an empty table is none" "$? $(made)" "0 "
+
+# word WORD: what rd.vdisk=WORD comes to
+word()
+{
+	"$shell" -c '. "$VDISK_BOOT/vdisktab.sh"
+		if vdisk_word "$1"; then
+			printf "%s|" "$vdisk_name" "$vdisk_host" "$vdisk_image" $vdisk_args
+		else
+			printf "%s" "$vdisk_why"
+		fi' sh "$1"
+}
+
+eq "rd.vdisk: by UUID" "$(word root:UUID=a-b:/d/disk.vhd)" 'root|UUID=a-b|/d/disk.vhd|'
+eq "rd.vdisk: a device with colons, options" \
+	"$(word 'r:/dev/disk/by-path/pci-0:1f.2:/a\072b\040c:ro,commit=5')" \
+	'r|/dev/disk/by-path/pci-0:1f.2|/a:b c|--read-only|--options|commit=5|'
+eq "rd.vdisk: too little" "$(word root:UUID=a)" 'Not NAME:HOST:/PATH: rd.vdisk=root:UUID=a'
+eq "rd.vdisk: no device" "$(word root:sda1:/d)" \
+	'Neither a device nor UUID=, LABEL=, PARTUUID=: sda1'
+eq "rd.vdisk: a bad option" "$(word root:LABEL=a:/d:rx)" 'Unknown option: rx'
+ktap_end
