@@ -24,6 +24,11 @@ MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
 UNITDIR ?= /lib/systemd/system
 UDEVDIR ?= /lib/udev/rules.d
+GENERATORDIR ?= /lib/systemd/system-generators
+# Looked for where others have said that such things lie, whatever PREFIX is.
+BOOTDIR := /usr/lib/vdisk
+INITRAMFSDIR := /usr/share/initramfs-tools
+DRACUTDIR := /usr/lib/dracut/modules.d/90vdisk
 
 ifneq ($(V),1)
 Q := @
@@ -81,18 +86,31 @@ install: modules tools
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
 		DEPMOD=true modules_install
 	$(Q)[ -n "$(DESTDIR)" ] || depmod -a $$(cat $(KDIR)/include/config/kernel.release)
+	+$(Q)$(MAKE) --no-print-directory install-tools
+
+# All but the module: what a package of the tool holds.
+install-tools: tools
 	$(Q)install -D -m 755 userspace/vdisk $(DESTDIR)$(SBINDIR)/vdisk
-	$(Q)$(call install_if,userspace/man/vdisk.8,$(MANDIR)/man8/vdisk.8)
-	$(Q)$(call install_if,userspace/completion/vdisk.bash,$(COMPLETIONDIR)/vdisk)
-	$(Q)$(call install_if,userspace/udev/66-vdisk.rules,$(UDEVDIR)/66-vdisk.rules)
-	$(Q)$(call install_if,userspace/systemd/vdisk@.service,$(UNITDIR)/vdisk@.service)
-install_if = [ ! -e $1 ] || install -D -m 644 $1 $(DESTDIR)$2
+	$(Q)$(foreach f,$(FILES),install -D -m $(call mode,$f) $(subst :, $(DESTDIR),$f) &&) true
+
+# FROM:TO; those that are programs are so in the tree.
+FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
+	userspace/man/vdisktab.5:$(MANDIR)/man5/vdisktab.5 \
+	userspace/completion/vdisk.bash:$(COMPLETIONDIR)/vdisk \
+	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
+	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
+	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
+	$(foreach f,vdisktab.sh host.sh made.sh shutdown,userspace/boot/$f:$(BOOTDIR)/$f) \
+	userspace/boot/initramfs-tools/hook:$(INITRAMFSDIR)/hooks/vdisk \
+	userspace/boot/initramfs-tools/local-top:$(INITRAMFSDIR)/scripts/local-top/vdisk \
+	$(foreach f,$(wildcard userspace/boot/dracut/*),$f:$(DRACUTDIR)/$(notdir $f))
+mode = $(if $(shell test -x $(firstword $(subst :, ,$1)) && echo x),755,644)
 
 uninstall:
 	$(Q)rm -f $(DESTDIR)/lib/modules/*/*/dm-vdisk.ko*
-	$(Q)rm -f $(DESTDIR)$(SBINDIR)/vdisk $(DESTDIR)$(MANDIR)/man8/vdisk.8
-	$(Q)rm -f $(DESTDIR)$(COMPLETIONDIR)/vdisk $(DESTDIR)$(UDEVDIR)/66-vdisk.rules
-	$(Q)rm -f $(DESTDIR)$(UNITDIR)/vdisk@.service
+	$(Q)rm -f $(DESTDIR)$(SBINDIR)/vdisk \
+		$(foreach f,$(FILES),$(DESTDIR)$(lastword $(subst :, ,$f)))
+	$(Q)rm -rf $(DESTDIR)$(BOOTDIR) $(DESTDIR)$(DRACUTDIR)
 	$(Q)[ -n "$(DESTDIR)" ] || depmod -a
 
 # By hand: the kernel build's own clean wants the headers to be there.
@@ -126,5 +144,5 @@ help:
 # Rings are programs that share build directories; make -j is for their parts.
 .NOTPARALLEL:
 .PHONY: all modules tools deps demo check check-long check-debug check-boot \
-	bench unit pure golden crash fuzz kernel style shell install uninstall \
-	clean help
+	bench unit pure golden crash fuzz kernel style shell install install-tools \
+	uninstall clean help
