@@ -120,19 +120,12 @@ int cmd_attach(const struct verb_options *opt)
 	const char *name = opt->args[0], *image = opt->args[1];
 	struct chain chain;
 	bool good;
-	int r;
 
 	if (opt->partitions && opt->no_partitions) {
 		out_error(name, "Partitions are wanted and not wanted");
 		return VERB_USAGE;
 	}
-	r = dmctl_ready();
-	if (r == -ENOTTY)
-		out_error(name, "The kernel has no target %s "
-			  "(modprobe dm-vdisk)", DMCTL_TARGET);
-	else if (r)
-		out_error(name, "Device-mapper: %s", strerror(-r));
-	if (r || !chain_open(&chain, image, opt, flags))
+	if (!dmctl_ready(name) || !chain_open(&chain, image, opt, flags))
 		return VERB_FAILED;
 	good = (opt->read_only || chain_check(&chain)) &&
 	       attach(&chain, name, opt);

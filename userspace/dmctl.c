@@ -79,8 +79,14 @@ static void drop(struct dm_task *task)
 		dm_task_destroy(task);
 }
 
-/* 1 = registered, 0 = not */
-static int has_target(void)
+/* What this tool says to the target, it says since then. */
+static bool speaks_to(const u32 version[3])
+{
+	return version[0] == DMCTL_MAJOR && version[1] >= DMCTL_MINOR;
+}
+
+/* 1 = registered, 0 = not, -EPROTO = another age's */
+static int has_target(u32 version[3])
 {
 	struct dm_task *task = new_task(DM_DEVICE_LIST_VERSIONS, NULL);
 	struct dm_versions *v;
@@ -89,8 +95,10 @@ static int has_target(void)
 	if (!r) {
 		v = dm_task_get_versions(task);
 		for (;; v = (struct dm_versions *)((char *)v + v->next)) {
-			if (!strcmp(v->name, DMCTL_TARGET))
-				r = 1;
+			if (!strcmp(v->name, DMCTL_TARGET)) {
+				memcpy(version, v->version, sizeof(v->version));
+				r = speaks_to(version) ? 1 : -EPROTO;
+			}
 			if (!v->next)
 				break;
 		}
@@ -117,15 +125,26 @@ static void load_module(void)
 		;
 }
 
-int dmctl_ready(void)
+bool dmctl_ready(const char *name)
 {
-	int r = has_target();
+	u32 version[3] = { 0 };
+	int r = has_target(version);
 
 	if (!r) {
 		load_module();
-		r = has_target();
+		r = has_target(version);
 	}
-	return r < 0 ? r : r ? 0 : -ENOTTY;
+	if (!r)
+		out_error(name, "The kernel has no target %s "
+			  "(modprobe dm-vdisk)", DMCTL_TARGET);
+	else if (r == -EPROTO)
+		out_error(name, "The kernel's target %s is version %u.%u.%u, "
+			  "this tool needs %u.%u or a later %u.x",
+			  DMCTL_TARGET, version[0], version[1], version[2],
+			  DMCTL_MAJOR, DMCTL_MINOR, DMCTL_MAJOR);
+	else if (r < 0)
+		out_error(name, "Device-mapper: %s", strerror(-r));
+	return r > 0;
 }
 
 /* The end of the kernel's log, from where new lines are read. */

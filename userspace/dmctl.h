@@ -10,6 +10,9 @@
 #include "../formats/env.h"
 
 #define DMCTL_TARGET "vdisk"
+/* The version of the target that knows all that this tool may ask of it. */
+#define DMCTL_MAJOR 1
+#define DMCTL_MINOR 1
 #define DMCTL_NAME_MAX 128
 #define DMCTL_UUID_MAX 129
 
@@ -27,8 +30,11 @@ struct dmctl_device {
 				 */
 };
 
-/* Is the target registered? Tries to load the module. */
-int dmctl_ready(void);
+/*
+ * Is the target registered, in a version that this tool can speak to? Tries to
+ * load the module; says itself what is missing for the device @name.
+ */
+bool dmctl_ready(const char *name);
 
 struct dmctl_new {
 	const char *name, *uuid;
