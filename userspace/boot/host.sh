@@ -87,13 +87,16 @@ vdisk_mount_host()
 	fi
 }
 
-# A memory of its own: /run may not be allowed to hold programs.
+# Where /run is not allowed to hold programs, what shutdown needs gets a memory of
+# its own.
 vdisk_keep_run()
 {
 	[ -d "$vdisk_hosts" ] && return
 	mkdir -p "$vdisk_run"
-	grep -q " $vdisk_run " /proc/mounts ||
+	if grep -Eq '^[^ ]+ /run [^ ]+ [^ ]*noexec' /proc/mounts &&
+		! grep -q " $vdisk_run " /proc/mounts; then
 		mount -t tmpfs -o mode=0755,nosuid,nodev vdisk "$vdisk_run" || return
+	fi
 	mkdir -p "$vdisk_hosts"
 }
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=dash
+#
+# The last program: systemd-shutdown goes back to /run/initramfs and starts this, by
+# busybox, as process 1, with what to do: reboot, poweroff, halt. The old root, which no program
+# uses any more, is at /oldroot; the file systems of the images below it.
+# Each image is detached, which writes what is left and clears its mark; then the
+# file system it lies on is unmounted.
+
+export PATH=/bin:/sbin DM_DISABLE_UDEV=1
+/bin/busybox --install -s /bin 2>/dev/null
+
+say()
+{
+	echo "vdisk: $*" >/dev/console
+	echo "vdisk: $*" >/dev/kmsg
+}
+
+# below PREFIX: mount points, the last made first; \040 is a space
+below()
+{
+	while read -r _ dir _; do
+		case $dir in
+		"$1" | "$1"/*) printf '%b\n' "$dir" ;;
+		esac
+	done </proc/mounts | tac
+}
+
+unmount_all()
+{
+	below "$1" | while read -r each; do
+		umount "$each" 2>/dev/null
+	done
+}
+
+# The hosts first, out of the way; nothing can be moved within what is shared.
+save_hosts()
+{
+	mount --make-rprivate / 2>/dev/null
+	for from in /oldroot/run/initramfs/vdisk/* /run/initramfs/vdisk/*; do
+		[ -d "$from" ] || continue
+		name=${from##*/}
+		mkdir -p "/hosts/$name"
+		mount --move "$from" "/hosts/$name" 2>/dev/null || rmdir "/hosts/$name" 2>/dev/null
+	done
+}
+
+let_go()
+{
+	save_hosts
+	# udev is gone, and nobody would answer who waits for it.
+	umount -l /run 2>/dev/null
+	for round in 1 2 3; do
+		unmount_all /oldroot
+	done
+	for host in /hosts/*; do
+		[ -d "$host" ] || continue
+		name=${host##*/}
+		text=$(vdisk detach "$name" 2>&1) || say "${text#vdisk: }"
+	done
+	for host in /hosts/*; do
+		[ -d "$host" ] || continue
+		umount "$host" || mount -o remount,ro "$host" || say "$host: Cannot be unmounted"
+	done
+	sync
+}
+
+let_go
+case ${1:-poweroff} in
+reboot | kexec) reboot -f ;;
+halt) halt -f ;;
+*) poweroff -f ;;
+esac
+# Not reached, but a process 1 must not end.
+echo b >/proc/sysrq-trigger
