@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# dracut: what an initramfs needs to attach images, and to let go of them at
+# shutdown.
+
+# shellcheck source=../vdisktab.sh
+. /usr/lib/vdisk/vdisktab.sh
+# shellcheck source=../made.sh
+. /usr/lib/vdisk/made.sh
+
+# 255: only if asked for, or if the root that this is made for needs it
+check()
+{
+	vdisk_tool >/dev/null || return 1
+	modprobe -S "$kernel" -nq dm-vdisk || return 1
+	[ -z "$hostonly" ] || [ -d /run/initramfs/vdisk ] ||
+		[ -n "$(vdisk_made_list /etc/vdisktab 2>/dev/null)" ] || return 255
+	return 0
+}
+
+depends()
+{
+	echo dm rootfs-block shutdown
+}
+
+installkernel()
+{
+	# shellcheck disable=SC2086,SC2154
+	hostonly='' instmods dm-vdisk $vdisk_host_types
+}
+
+install()
+{
+	inst "$(vdisk_tool)" /sbin/vdisk
+	inst_multiple mkdir rmdir mount umount readlink blkid findfs modprobe cat grep sed tr \
+		printf cp findmnt sync sleep
+	inst_multiple -o kpartx ntfs-3g mount.ntfs-3g
+	[ ! -e "$initdir/bin/ntfs-3g" ] || ln -sf ntfs-3g "$initdir/bin/@ntfs-3g"
+	inst_rules 66-vdisk.rules
+	inst_simple /usr/lib/vdisk/vdisktab.sh /lib/vdisk/vdisktab.sh
+	inst_simple /usr/lib/vdisk/host.sh /lib/vdisk/host.sh
+	# shellcheck disable=SC2154
+	inst_simple "$moddir/attach.sh" /lib/vdisk/attach.sh
+	mkdir -p "$initdir/etc/vdisk"
+	vdisk_made_list /etc/vdisktab >"$initdir/etc/vdisk/list"
+	inst_hook cmdline 30 "$moddir/parse.sh"
+	inst_hook shutdown 20 "$moddir/detach.sh"
+	dracut_need_initqueue
+}
