@@ -17,6 +17,8 @@ KDIR = $(or $(shell selftests/lib/kernel-build $(KERNEL)),\
 KERNEL_WANTED := $(KERNEL)
 endif
 
+VERSION := $(shell sed -n 's/^\#define VDISK_VERSION "\(.*\)"/\1/p' userspace/vdisk.c)
+
 DESTDIR ?=
 PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
@@ -100,11 +102,41 @@ FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
-	$(foreach f,vdisktab.sh host.sh made.sh shutdown,userspace/boot/$f:$(BOOTDIR)/$f) \
+	$(foreach f,vdisktab.sh host.sh made.sh shutdown.sh,userspace/boot/$f:$(BOOTDIR)/$f) \
 	userspace/boot/initramfs-tools/hook:$(INITRAMFSDIR)/hooks/vdisk \
 	userspace/boot/initramfs-tools/local-top:$(INITRAMFSDIR)/scripts/local-top/vdisk \
 	$(foreach f,$(wildcard userspace/boot/dracut/*),$f:$(DRACUTDIR)/$(notdir $f))
 mode = $(if $(shell test -x $(firstword $(subst :, ,$1)) && echo x),755,644)
+
+# The module's source, for dkms to build for each kernel.
+DKMSDIR := /usr/src/dm-vdisk-$(VERSION)
+dkms-source:
+	$(Q)rm -rf $(DESTDIR)$(DKMSDIR)
+	$(Q)install -d $(DESTDIR)$(DKMSDIR)/dm-vdisk $(DESTDIR)$(DKMSDIR)/formats
+	$(Q)install -m 644 Kbuild $(DESTDIR)$(DKMSDIR)/
+	$(Q)install -m 644 $(filter-out %.mod.c,$(wildcard dm-vdisk/*.[ch])) $(DESTDIR)$(DKMSDIR)/dm-vdisk/
+	$(Q)install -m 644 $(wildcard formats/*.[ch]) $(DESTDIR)$(DKMSDIR)/formats/
+	$(Q)sed 's/#MODULE_VERSION#/$(VERSION)/' dkms.conf >$(DESTDIR)$(DKMSDIR)/dkms.conf
+
+dkms-install: dkms-source
+	$(Q)dkms install --force -m dm-vdisk -v $(VERSION) \
+		-k $$(cat $(KDIR)/include/config/kernel.release)
+
+dkms-uninstall:
+	$(Q)dkms remove -m dm-vdisk -v $(VERSION) --all
+	$(Q)rm -rf $(DKMSDIR)
+
+# Packages in build/deb, out of what git knows of.
+deb:
+ifneq ($(NODEPS),1)
+	$(Q)selftests/install-deps.sh '' debhelper dh-dkms dkms dpkg-dev fakeroot lintian
+endif
+	$(Q)rm -rf build/deb
+	$(Q)mkdir -p build/deb/dm-vdisk-$(VERSION)
+	$(Q)git ls-files -z | tar --null -T - -cf - | tar -C build/deb/dm-vdisk-$(VERSION) -xf -
+	$(Q)cd build/deb/dm-vdisk-$(VERSION) && dpkg-buildpackage -us -uc
+	$(Q)rm -rf build/deb/dm-vdisk-$(VERSION)
+	$(Q)cd build/deb && lintian --allow-root --fail-on error,warning *.changes
 
 uninstall:
 	$(Q)rm -f $(DESTDIR)/lib/modules/*/*/dm-vdisk.ko*
@@ -117,7 +149,7 @@ uninstall:
 clean:
 	$(Q)rm -f dm-vdisk/*.o formats/*.o dm-vdisk/.*.cmd formats/.*.cmd .*.cmd
 	$(Q)rm -f *.o *.ko *.mod *.mod.c .module-common.o Module.symvers modules.order
-	$(Q)rm -rf .tmp_versions selftests/build
+	$(Q)rm -rf .tmp_versions build selftests/build
 	+$(Q)$(MAKE) -s -C userspace clean
 	+$(Q)$(MAKE) -s -C selftests clean
 
@@ -136,6 +168,8 @@ help:
 	@echo '  unit pure golden crash fuzz kernel style    one ring'
 	@echo '  shell        a shell in the test VM'
 	@echo '  install uninstall    DESTDIR= PREFIX=$(PREFIX)'
+	@echo '  dkms-install dkms-uninstall    the module by dkms, for each kernel that comes'
+	@echo '  deb          Debian packages, in build/deb'
 	@echo '  deps         install the packages that are missing (Debian, as root)'
 	@echo '  clean help'
 	@echo
@@ -145,4 +179,4 @@ help:
 .NOTPARALLEL:
 .PHONY: all modules tools deps demo check check-long check-debug check-boot \
 	bench unit pure golden crash fuzz kernel style shell install install-tools \
-	uninstall clean help
+	dkms-source dkms-install dkms-uninstall deb uninstall clean help
