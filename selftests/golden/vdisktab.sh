@@ -128,6 +128,44 @@ BindsTo=dev-disk-by\x2did-wwn\x2d0x5.device
 After=dev-disk-by\x2did-wwn\x2d0x5.device
 ExecStart=/usr/sbin/vdisk attach -- .x /dev/disk/by-id/wwn-0x5'
 
+# What an initramfs is told of x-initrd.attach: how findmnt sees things is made up.
+mkdir "$tmp/bin" "$tmp/host" "$tmp/host/my images"
+: >"$tmp/host/my images/a:b.vhd"
+cat >"$tmp/bin/findmnt" <<'END'
+#!/bin/sh
+case $2 in
+FSROOT) echo "$FSROOT" ;;
+TARGET) echo "$MOUNTED" ;;
+UUID) echo "$UUID" ;;
+SOURCE) echo /dev/sda7 ;;
+esac
+END
+chmod +x "$tmp/bin/findmnt"
+
+# listed: standard input is the table
+listed()
+{
+	cat >"$VDISKTAB"
+	PATH=$tmp/bin:$PATH "$shell" -c '. "$VDISK_BOOT/vdisktab.sh"
+		. "$VDISK_BOOT/made.sh"
+		vdisk_made_list "$1"' sh "$VDISKTAB" 2>&1
+}
+
+export FSROOT=/ MOUNTED=$tmp/host UUID=12-34
+eq "x-initrd.attach: as rd.vdisk= would say it" "$(listed <<END
+data $tmp/host/none.vhd
+bad line here and there
+root $tmp/host/my\\040images/a:b.vhd ro,x-initrd.attach
+END
+)" 'root:UUID=12-34:/my\040images/a\072b.vhd:ro,x-initrd.attach'
+FSROOT=/@host UUID='' MOUNTED=/
+eq "x-initrd.attach: a subvolume, a file system without UUID" "$(listed <<END
+root $tmp/host/my\\040images/a:b.vhd x-initrd.attach
+END
+)" "root:/dev/sda7:/@host$tmp/host/my\\040images/a\\072b.vhd:x-initrd.attach"
+eq "x-initrd.attach: an image that is not there" "$(listed <<<'root /no/such.vhd x-initrd.attach')" \
+	"vdisk: $VDISKTAB: 1: Cannot tell the file system of: /no/such.vhd"
+
 # bad LINE SENTENCE: one line is said, and the good one after it is not lost
 bad()
 {
@@ -168,7 +206,7 @@ eq "rd.vdisk: by UUID" "$(word root:UUID=a-b:/d/disk.vhd)" 'root|UUID=a-b|/d/dis
 eq "rd.vdisk: a device with colons, options" \
 	"$(word 'r:/dev/disk/by-path/pci-0:1f.2:/a\072b\040c:ro,commit=5')" \
 	'r|/dev/disk/by-path/pci-0:1f.2|/a:b c|--read-only|--options|commit=5|'
-eq "rd.vdisk: too little" "$(word root:UUID=a)" 'Not NAME:HOST:/PATH: rd.vdisk=root:UUID=a'
+eq "rd.vdisk: too little" "$(word root:UUID=a)" 'Not NAME:HOST:/PATH'
 eq "rd.vdisk: no device" "$(word root:sda1:/d)" \
 	'Neither a device nor UUID=, LABEL=, PARTUUID=: sda1'
 eq "rd.vdisk: a bad option" "$(word root:LABEL=a:/d:rx)" 'Unknown option: rx'

@@ -103,7 +103,7 @@ vdisk_keep_run()
 # vdisk_attach WORD: the image is a device after this
 vdisk_attach()
 {
-	vdisk_word "$1" || return 1
+	vdisk_word "$1" || { vdisk_bad "rd.vdisk=$1: $vdisk_why"; return; }
 	[ ! -e "/dev/mapper/$vdisk_name" ] || return 0
 	_device=$(vdisk_find "$vdisk_host") && [ -n "$_device" ] || {
 		vdisk_bad "$vdisk_host: The host's device did not appear"

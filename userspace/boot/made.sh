@@ -21,11 +21,11 @@ vdisk_tool()
 # rd.vdisk= tells it. The path counts from the root of the file system.
 vdisk_host_word()
 {
-	_root=$(findmnt -nvo FSROOT -T "$vdisk_image") || return 1
-	_target=$(findmnt -nvo TARGET -T "$vdisk_image")
-	_uuid=$(findmnt -nvo UUID -T "$vdisk_image")
-	_source=$(findmnt -nvo SOURCE -T "$vdisk_image")
-	_path=$(realpath "$vdisk_image") || return 1
+	_path=$(realpath -e "$vdisk_image" 2>/dev/null) || return 1
+	_root=$(findmnt -nvo FSROOT -T "$_path") || return 1
+	_target=$(findmnt -nvo TARGET -T "$_path")
+	_uuid=$(findmnt -nvo UUID -T "$_path")
+	_source=$(findmnt -nvo SOURCE -T "$_path")
 	printf '%s:%s:%s' "$vdisk_name" "${_uuid:+UUID=}${_uuid:-$_source}" \
 		"$(printf '%s' "${_root%/}/${_path#"${_target%/}"/}" | sed 's/:/\\072/g; s/ /\\040/g')"
 }

@@ -119,7 +119,7 @@ vdisk_word()
 	_rest=${1#*:}
 	case $1 in
 	?*:?*:/?*) ;;
-	*) vdisk_bad "Not NAME:HOST:/PATH: rd.vdisk=$1"; return ;;
+	*) vdisk_bad "Not NAME:HOST:/PATH"; return ;;
 	esac
 	vdisk_name=$(vdisk_plain "${1%%:*}")
 	vdisk_name_ok "$vdisk_name" || return 1
