@@ -2,10 +2,11 @@
 # shellcheck shell=dash
 #
 # The last program: systemd-shutdown goes back to /run/initramfs and starts this, by
-# busybox, as process 1, with what to do: reboot, poweroff, halt. The old root, which no program
-# uses any more, is at /oldroot; the file systems of the images below it.
-# Each image is detached, which writes what is left and clears its mark; then the
-# file system it lies on is unmounted.
+# busybox, as process 1, with what to do: reboot, poweroff, halt. The old root, which
+# no program uses any more, is at /oldroot; the file systems of the images below it.
+# Each image's device is removed, which writes what is left and clears the image's mark;
+# then the file system it lies on is unmounted. The tool is larger than all else that is
+# kept for this, and dmsetup will do.
 
 export PATH=/bin:/sbin DM_DISABLE_UDEV=1
 /bin/busybox --install -s /bin 2>/dev/null
@@ -45,6 +46,25 @@ save_hosts()
 	done
 }
 
+# remove_dm DM: with what stands on it, as its partitions
+remove_dm()
+{
+	for each in /sys/block/"$1"/holders/dm-*; do
+		[ ! -e "$each" ] || (remove_dm "${each##*/}")
+	done
+	text=$(dmsetup remove "$(cat "/sys/block/$1/dm/name")" 2>&1) || say "$text"
+}
+
+# detach NAME
+detach()
+{
+	for dm in /sys/block/dm-*; do
+		if [ "$(cat "$dm/dm/name" 2>/dev/null)" = "$1" ]; then
+			remove_dm "${dm##*/}"
+		fi
+	done
+}
+
 let_go()
 {
 	save_hosts
@@ -54,9 +74,7 @@ let_go()
 		unmount_all /oldroot
 	done
 	for host in /hosts/*; do
-		[ -d "$host" ] || continue
-		name=${host##*/}
-		text=$(vdisk detach "$name" 2>&1) || say "${text#vdisk: }"
+		[ ! -d "$host" ] || detach "${host##*/}"
 	done
 	for host in /hosts/*; do
 		[ -d "$host" ] || continue
