@@ -76,6 +76,9 @@ shell: modules tools
 check-debug: deps
 	$(Q)$(call program,selftests/debug/run)
 check-boot: all
+ifneq ($(NODEPS),1)
+	$(Q)selftests/install-deps.sh '' mmdebstrap
+endif
 	$(Q)$(call program,selftests/boot/run)
 bench: all
 	$(Q)$(call program,selftests/bench/run)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Images with the root in them, and the disk that they lie on. No file system is
+# mounted here: disks are made from directories, and read by debugfs or in a VM.
+
+make_vhd()
+{
+	host_type=ext4 image_name=disk.vhd
+	"$vdisk" convert -f raw -O vhd "$raw" "$work/images/disk.vhd"
+}
+
+make_child()
+{
+	host_type=ext4 image_name=child.vhd
+	"$vdisk" convert -f raw -O vhd "$raw" "$work/images/base.vhd"
+	chmod 444 "$work/images/base.vhd"
+	"$vdisk" create -f vhd -b base.vhd -F vhd "$work/images/child.vhd"
+}
+
+make_split()
+{
+	host_type=xfs image_name=disk.vmdk
+	truncate -s 5G "$raw"
+	"$vdisk" convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse "$raw" "$work/images/disk.vmdk"
+}
+
+make_stream()
+{
+	host_type=ext4 image_name=child.vmdk
+	"$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized "$raw" "$work/images/base.vmdk"
+	"$vdisk" create -f vmdk -b base.vmdk -F vmdk "$work/images/child.vmdk"
+}
+
+make_bad()
+{
+	host_type=ext4
+	"$vdisk" create -f vhd "$work/images/small.vhd" 16M
+	cp "$work/images/small.vhd" "$work/images/base.vhd"
+	"$vdisk" create -f vhd -b base.vhd -F vhd "$work/images/orphan.vhd"
+	mv "$work/images/base.vhd" "$work/images/damaged.vhd"
+	truncate -s 1k "$work/images/damaged.vhd"
+	dd if=/dev/zero of="$work/images/damaged.vhd" bs=512 count=2 conv=notrunc status=none
+}
+
+# The tree of the disk in the words of mkfs.xfs.
+xfs_prototype()
+{
+	local each
+
+	printf '/\n0 0\nd--755 0 0\nimages d--755 0 0\n'
+	for each in "$work/images"/*; do
+		printf '%s ---644 0 0 %s\n' "${each##*/}" "$each"
+	done
+	printf '$\n$\n'
+}
+
+make_host()
+{
+	truncate -s 3G "$disk"
+	case $host_type in
+	ext4)
+		mkdir -p "$work/host"
+		rm -rf "$work/host/images"
+		mv "$work/images" "$work/host/images"
+		mkfs.ext4 -q -F -U "$host_uuid" -E lazy_itable_init=0 -d "$work/host" "$disk"
+		mv "$work/host/images" "$work/images"
+		;;
+	xfs)
+		mkfs.xfs -q -m "uuid=$host_uuid" -p <(xfs_prototype) "$disk"
+		;;
+	esac
+}
+
+host_is_clean()
+{
+	local text
+
+	case $host_type in
+	ext4)
+		text=$(dumpe2fs -h "$disk" 2>&1)
+		! grep -q needs_recovery <<<"$text" || { echo "$text"; return 1; }
+		grep -Eq '^Filesystem state: +clean$' <<<"$text" || { echo "$text"; return 1; }
+		e2fsck -fn "$disk"
+		;;
+	xfs)
+		text=$(xfs_repair -n "$disk" 2>&1) || { echo "$text"; return 1; }
+		! grep -i 'log.*\(dirty\|replay\)\|valuable metadata' <<<"$text"
+		;;
+	esac
+}
+
+# By a virtual machine, read-only and without its log.
+dump_xfs()
+{
+	local share=$work/share
+
+	rm -rf "$share"
+	mkdir "$share"
+	"$top/selftests/vm/run" --kernel "$kernel" --keep "$disk" --share "$share" \
+		"$here/dump-xfs" >"$logs/$case.dump" 2>&1
+	mv "$share/images" "$1/"
+}
+
+# The images as they lie on the disk, and the file system within the top one.
+image_is_clean()
+{
+	local out=$work/out status=0
+
+	rm -rf "$out"
+	mkdir "$out"
+	case $host_type in
+	ext4) debugfs -R "rdump /images $out" "$disk" 2>/dev/null ;;
+	xfs) dump_xfs "$out" ;;
+	esac
+	"$vdisk" check "$out/images/$image_name" || status=$?
+	# What was taken for new units when the power went belongs to none: no damage.
+	if [ "$status" -eq 3 ] && [ -n "$after_cut" ]; then
+		status=0
+		"$vdisk" check --repair "$out/images/$image_name" || status=$?
+	fi
+	if [ "$status" -eq 0 ]; then
+		rm -f "$work/out.raw"
+		"$vdisk" convert "$out/images/$image_name" "$work/out.raw" || status=1
+		e2fsck -fn "$work/out.raw" || status=1
+	fi
+	rm -rf "$out" "$work/out.raw"
+	return "$status"
+}
