@@ -62,6 +62,7 @@ figure()
 	read-* | write-* | seq) timed "$1" "$2" ;;
 	seq-frag) timed "$1" seq ;;
 	hole | layers-*) timed "$1" read-32 ;;
+	packed) timed "$1" write-32 ;;
 	alloc) allocating "$1" ;;
 	cold) cold "$1" ;;
 	cached) cached "$1" ;;

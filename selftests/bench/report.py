@@ -21,7 +21,8 @@ ORDER = ("null", "linear", "zero", "raw", "loop", "loop-buffered",
          "nbd-vhd", "nbd-vmdk", "nbd-qed", "nbd-parallels",
          "vhd", "vmdk", "qed", "parallels",
          "vhd-disk", "vmdk-disk", "qed-disk", "parallels-disk")
-OTHER = ("layers-1", "layers-4", "layers-16", "layers-64", "cold", "cached", "buffered")
+OTHER = ("layers-1", "layers-4", "layers-16", "layers-64", "cold", "cached", "buffered",
+         "packed")
 SCALE = ("attach", "attach-bytes", "load-bytes")
 BEGIN, END = "..\n   begin figures %s\n", "..\n   end figures %s\n"
 
