@@ -86,13 +86,16 @@ static void need_bytes(struct vdisk_step *step, u64 off, u32 len)
 
 const u8 *vdisk_want(struct vdisk_step *step, u64 off, u32 len)
 {
+	const struct vdisk_view *v;
 	const u8 *data;
 
 	if (vdisk_have(step, off, len, &data) == len)
 		return data;
-	if (step->show && step->show(step, off) &&
-	    vdisk_have(step, off, len, &data) == len)
-		return data;
+	if (step->show && step->show(step, off)) {
+		v = &step->view[step->nr_views - 1];
+		if (len <= v->len - (off - v->off))
+			return v->data + (off - v->off);
+	}
 	need_bytes(step, off, len);
 	return NULL;
 }

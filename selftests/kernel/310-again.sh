@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=3G timeout=600 long
+# VM: disk=3G timeout=1800 long
 #
 # Every sub-format that can be written, written, attached again and written
 # over, with units given back on the way: the same disk as a raw one.
