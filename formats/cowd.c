@@ -155,20 +155,16 @@ static int cowd_trim(const struct vdisk_geom *geom, struct vdisk_step *step,
 static bool cowd_fact(const struct vdisk_geom *geom, u32 i,
 		      struct vdisk_fact *fact)
 {
-	static const struct {
-		const char *name;
-		enum vdisk_fact_kind kind;
-		u32 from;
-	} rows[] = {
-		{ "version", VDISK_FACT_NUM, VMDK_VERSION },
-		{ "flags", VDISK_FACT_NUM, HEADER_FLAGS },
-		{ "capacity-sectors", VDISK_FACT_NUM, VMDK_CAPACITY },
-		{ "table-entries", VDISK_FACT_NUM, VMDK_GTES },
-		{ "tables", VDISK_FACT_NUM, VMDK_GDES },
-		{ "directory-offset", VDISK_FACT_NUM, VMDK_GD_OFF },
-		{ "free-sector", VDISK_FACT_NUM, FREE_SECTOR },
-		{ "generation", VDISK_FACT_NUM, GENERATION },
-		{ "unclean", VDISK_FACT_BOOL, UNCLEAN },
+	static const struct vdisk_fact_row rows[] = {
+		{ "version", VDISK_FACT_NUM, VMDK_VERSION, 0 },
+		{ "flags", VDISK_FACT_NUM, HEADER_FLAGS, 0 },
+		{ "capacity-sectors", VDISK_FACT_NUM, VMDK_CAPACITY, 0 },
+		{ "table-entries", VDISK_FACT_NUM, VMDK_GTES, 0 },
+		{ "tables", VDISK_FACT_NUM, VMDK_GDES, 0 },
+		{ "directory-offset", VDISK_FACT_NUM, VMDK_GD_OFF, 0 },
+		{ "free-sector", VDISK_FACT_NUM, FREE_SECTOR, 0 },
+		{ "generation", VDISK_FACT_NUM, GENERATION, 0 },
+		{ "unclean", VDISK_FACT_BOOL, UNCLEAN, 0 },
 	};
 
 	*fact = (struct vdisk_fact){ .kind = VDISK_FACT_NUM };
@@ -177,14 +173,8 @@ static bool cowd_fact(const struct vdisk_geom *geom, u32 i,
 		fact->num = geom->unit_len;
 		return true;
 	}
-	if (--i >= sizeof(rows) / sizeof(rows[0]))
-		return false;
-	fact->name = rows[i].name;
-	fact->kind = rows[i].kind;
-	fact->num = geom->priv[rows[i].from];
-	if (fact->kind == VDISK_FACT_BOOL)
-		fact->num = !!fact->num;
-	return true;
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]), i - 1,
+			     fact);
 }
 
 const struct vdisk_format vdisk_cowd_format = {

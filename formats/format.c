@@ -119,6 +119,21 @@ int vdisk_copy(struct vdisk_step *step, u64 off, void *dst, u32 len)
 	return 0;
 }
 
+bool vdisk_fact_of(const struct vdisk_geom *geom,
+		   const struct vdisk_fact_row *rows, u32 nr, u32 i,
+		   struct vdisk_fact *fact)
+{
+	if (i >= nr)
+		return false;
+	fact->name = rows[i].name;
+	fact->kind = rows[i].kind;
+	fact->num = geom->priv[rows[i].from];
+	if (rows[i].kind == VDISK_FACT_BOOL)
+		fact->num = rows[i].bits ? !!(fact->num & rows[i].bits) :
+					   !!fact->num;
+	return true;
+}
+
 int vdisk_bad(struct vdisk_step *step, const char *why, u64 value)
 {
 	step->why = why;

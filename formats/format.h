@@ -288,6 +288,14 @@ struct vdisk_fact {
 	char text[64];		/* NUL ended, unless an ID; not escaped */
 };
 
+/* A fact that is a word of geom->priv; BOOL: if it has one of @bits, or any. */
+struct vdisk_fact_row {
+	const char *name;
+	enum vdisk_fact_kind kind;
+	u32 from;
+	u64 bits;
+};
+
 enum vdisk_format_flags {
 	VDISK_FORMAT_NO_FILE = 1 << 0,	/* zero, error: an extent without a file */
 	VDISK_FORMAT_NO_PROBE = 1 << 1,	/* only ever by name: raw */
@@ -417,6 +425,11 @@ int vdisk_copy(struct vdisk_step *step, u64 off, void *dst, u32 len);
 /* As much as a view at hand holds from @off on, up to @len: its length, or 0. */
 u32 vdisk_have(const struct vdisk_step *step, u64 off, u32 len,
 	       const u8 **data);
+
+/* For fact(): the i-th of @nr rows; false past the last. */
+bool vdisk_fact_of(const struct vdisk_geom *geom,
+		   const struct vdisk_fact_row *rows, u32 nr, u32 i,
+		   struct vdisk_fact *fact);
 
 /* Set why and value; returns -EUCLEAN. */
 int vdisk_bad(struct vdisk_step *step, const char *why, u64 value);

@@ -583,17 +583,13 @@ static const char *in_use_name(u64 in_use)
 static bool parallels_fact(const struct vdisk_geom *geom, u32 i,
 			   struct vdisk_fact *fact)
 {
-	static const struct {
-		const char *name;
-		enum vdisk_fact_kind kind;
-		enum parallels_priv from;
-	} rows[] = {
-		{ "data-sector", VDISK_FACT_NUM, DATA_SEC },
-		{ "bat-entries", VDISK_FACT_NUM, ENTRIES },
-		{ "extension-offset", VDISK_FACT_NUM, EXT_OFF },
-		{ "flags", VDISK_FACT_NUM, FLAGS },
-		{ "heads", VDISK_FACT_NUM, HEADS },
-		{ "cylinders", VDISK_FACT_NUM, CYLINDERS },
+	static const struct vdisk_fact_row rows[] = {
+		{ "data-sector", VDISK_FACT_NUM, DATA_SEC, 0 },
+		{ "bat-entries", VDISK_FACT_NUM, ENTRIES, 0 },
+		{ "extension-offset", VDISK_FACT_NUM, EXT_OFF, 0 },
+		{ "flags", VDISK_FACT_NUM, FLAGS, 0 },
+		{ "heads", VDISK_FACT_NUM, HEADS, 0 },
+		{ "cylinders", VDISK_FACT_NUM, CYLINDERS, 0 },
 	};
 
 	*fact = (struct vdisk_fact){ .kind = VDISK_FACT_TEXT };
@@ -612,13 +608,8 @@ static bool parallels_fact(const struct vdisk_geom *geom, u32 i,
 		fact->num = geom->unit_len;
 		return true;
 	}
-	i -= 3;
-	if (i >= sizeof(rows) / sizeof(rows[0]))
-		return false;
-	fact->name = rows[i].name;
-	fact->kind = rows[i].kind;
-	fact->num = geom->priv[rows[i].from];
-	return true;
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]), i - 3,
+			     fact);
 }
 
 const struct vdisk_format vdisk_parallels_format = {

@@ -691,12 +691,7 @@ static int qed_walk(const struct vdisk_geom *geom, struct vdisk_step *step,
 static bool qed_fact(const struct vdisk_geom *geom, u32 i,
 		     struct vdisk_fact *fact)
 {
-	static const struct {
-		const char *name;
-		enum vdisk_fact_kind kind;
-		enum qed_priv from;
-		u64 bit;
-	} rows[] = {
+	static const struct vdisk_fact_row rows[] = {
 		{ "table-size", VDISK_FACT_NUM, TABLE_LEN, 0 },
 		{ "l1-offset", VDISK_FACT_NUM, L1_OFF, 0 },
 		{ "backing-file", VDISK_FACT_BOOL, FEATURES, QED_BACKING_FILE },
@@ -714,14 +709,8 @@ static bool qed_fact(const struct vdisk_geom *geom, u32 i,
 		fact->num = geom->unit_len;
 		return true;
 	}
-	if (--i >= sizeof(rows) / sizeof(rows[0]))
-		return false;
-	fact->name = rows[i].name;
-	fact->kind = rows[i].kind;
-	fact->num = geom->priv[rows[i].from];
-	if (rows[i].bit)
-		fact->num = !!(fact->num & rows[i].bit);
-	return true;
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]), i - 1,
+			     fact);
 }
 
 const struct vdisk_format vdisk_qed_format = {

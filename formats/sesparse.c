@@ -505,24 +505,18 @@ static int sesparse_walk(const struct vdisk_geom *geom, struct vdisk_step *step,
 static bool sesparse_fact(const struct vdisk_geom *geom, u32 i,
 			  struct vdisk_fact *fact)
 {
-	static const struct {
-		const char *name;
-		u32 from;
-	} rows[] = {
-		{ "capacity-sectors", CAPACITY },
-		{ "tables", TABLES },
-		{ "grains", GRAINS },
-		{ "directory-offset", AREAS + 2 * AREA_DIRECTORY },
-		{ "tables-offset", AREAS + 2 * AREA_TABLES },
-		{ "grains-offset", AREAS + 2 * AREA_GRAINS },
+	static const struct vdisk_fact_row rows[] = {
+		{ "capacity-sectors", VDISK_FACT_NUM, CAPACITY, 0 },
+		{ "tables", VDISK_FACT_NUM, TABLES, 0 },
+		{ "grains", VDISK_FACT_NUM, GRAINS, 0 },
+		{ "directory-offset", VDISK_FACT_NUM, AREAS + 2 * AREA_DIRECTORY,
+		  0 },
+		{ "tables-offset", VDISK_FACT_NUM, AREAS + 2 * AREA_TABLES, 0 },
+		{ "grains-offset", VDISK_FACT_NUM, AREAS + 2 * AREA_GRAINS, 0 },
 	};
 
-	*fact = (struct vdisk_fact){ .kind = VDISK_FACT_NUM };
-	if (i >= sizeof(rows) / sizeof(rows[0]))
-		return false;
-	fact->name = rows[i].name;
-	fact->num = geom->priv[rows[i].from];
-	return true;
+	*fact = (struct vdisk_fact){ .name = NULL };
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]), i, fact);
 }
 
 const struct vdisk_format vdisk_sesparse_format = {

@@ -726,18 +726,14 @@ static bool vhd_fact(const struct vdisk_geom *geom, u32 i,
 		[VHD_DYNAMIC] = "dynamic",
 		[VHD_DIFFERENCING] = "differencing",
 	};
-	static const struct {
-		const char *name;
-		enum vdisk_fact_kind kind;
-		enum vhd_priv from;
-	} rows[] = {
-		{ "size-by-chs", VDISK_FACT_BOOL, SIZE_BY_CHS },
-		{ "sectors-current", VDISK_FACT_NUM, CURRENT_SEC },
-		{ "sectors-chs", VDISK_FACT_NUM, CHS_SEC },
-		{ "creator-version", VDISK_FACT_NUM, CREATOR_VERSION },
-		{ "trailing-footer-missing", VDISK_FACT_BOOL, NO_TRAILER },
-		{ "bat-entries", VDISK_FACT_NUM, BAT_ENTRIES },
-		{ "bat-offset", VDISK_FACT_NUM, BAT_OFF },
+	static const struct vdisk_fact_row rows[] = {
+		{ "size-by-chs", VDISK_FACT_BOOL, SIZE_BY_CHS, 0 },
+		{ "sectors-current", VDISK_FACT_NUM, CURRENT_SEC, 0 },
+		{ "sectors-chs", VDISK_FACT_NUM, CHS_SEC, 0 },
+		{ "creator-version", VDISK_FACT_NUM, CREATOR_VERSION, 0 },
+		{ "trailing-footer-missing", VDISK_FACT_BOOL, NO_TRAILER, 0 },
+		{ "bat-entries", VDISK_FACT_NUM, BAT_ENTRIES, 0 },
+		{ "bat-offset", VDISK_FACT_NUM, BAT_OFF, 0 },
 	};
 	u32 c = (u32)geom->priv[CREATOR];
 
@@ -757,15 +753,10 @@ static bool vhd_fact(const struct vdisk_geom *geom, u32 i,
 		memcpy(fact->text, geom->id, sizeof(geom->id));
 		return true;
 	}
-	i -= 3;
 	/* The BAT is no fact of a fixed disk. */
-	if (i >= sizeof(rows) / sizeof(rows[0]) -
-		 (geom->flags & VDISK_GEOM_NO_ALLOC ? 2 : 0))
-		return false;
-	fact->name = rows[i].name;
-	fact->kind = rows[i].kind;
-	fact->num = geom->priv[rows[i].from];
-	return true;
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]) -
+			     (geom->flags & VDISK_GEOM_NO_ALLOC ? 2 : 0), i - 3,
+			     fact);
 }
 
 const struct vdisk_format vdisk_vhd_format = {

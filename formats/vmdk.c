@@ -379,12 +379,7 @@ static int vmdk_unpack(const struct vdisk_geom *geom, struct vdisk_step *step,
 static bool vmdk_fact(const struct vdisk_geom *geom, u32 i,
 		      struct vdisk_fact *fact)
 {
-	static const struct {
-		const char *name;
-		enum vdisk_fact_kind kind;
-		u32 from;
-		u64 bit;
-	} rows[] = {
+	static const struct vdisk_fact_row rows[] = {
 		{ "version", VDISK_FACT_NUM, VMDK_VERSION, 0 },
 		{ "flags", VDISK_FACT_NUM, VMDK_FLAGS, 0 },
 		{ "capacity-sectors", VDISK_FACT_NUM, VMDK_CAPACITY, 0 },
@@ -398,8 +393,8 @@ static bool vmdk_fact(const struct vdisk_geom *geom, u32 i,
 		{ "descriptor-length", VDISK_FACT_NUM, VMDK_DESC_LEN, 0 },
 		{ "compressed", VDISK_FACT_BOOL, VMDK_FLAGS, VMDK_COMPRESSED },
 		{ "zeroed-grains", VDISK_FACT_BOOL, VMDK_FLAGS, VMDK_ZEROED },
-		{ "footer", VDISK_FACT_BOOL, VMDK_FOOTER_OFF, ~0ull },
-		{ "unclean", VDISK_FACT_BOOL, UNCLEAN, ~0ull },
+		{ "footer", VDISK_FACT_BOOL, VMDK_FOOTER_OFF, 0 },
+		{ "unclean", VDISK_FACT_BOOL, UNCLEAN, 0 },
 	};
 
 	*fact = (struct vdisk_fact){ .kind = VDISK_FACT_NUM };
@@ -408,14 +403,8 @@ static bool vmdk_fact(const struct vdisk_geom *geom, u32 i,
 		fact->num = geom->unit_sec * VDISK_SECTOR;
 		return true;
 	}
-	if (--i >= sizeof(rows) / sizeof(rows[0]))
-		return false;
-	fact->name = rows[i].name;
-	fact->kind = rows[i].kind;
-	fact->num = geom->priv[rows[i].from];
-	if (rows[i].bit)
-		fact->num = !!(fact->num & rows[i].bit);
-	return true;
+	return vdisk_fact_of(geom, rows, sizeof(rows) / sizeof(rows[0]), i - 1,
+			     fact);
 }
 
 const struct vdisk_format vdisk_vmdk_format = {
