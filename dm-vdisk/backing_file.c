@@ -104,10 +104,11 @@ static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
 {
 	struct bvec_iter i = seg->iter;
 	unsigned long nr = 0;
-	struct bio_vec bv;
 
-	for_each_bvec(bv, bio->bi_io_vec, i, i)
-		nr++;
+	/* Bvecs as they are, of many pages: for_each_bvec() counts the pages. */
+	for (; i.bi_size; nr++)
+		bvec_iter_advance_single(bio->bi_io_vec, &i,
+					 mp_bvec_iter_len(bio->bi_io_vec, i));
 	iov_iter_bvec(iov, write ? ITER_SOURCE : ITER_DEST,
 		      __bvec_iter_bvec(bio->bi_io_vec, seg->iter), nr,
 		      seg->iter.bi_size);
