@@ -31,6 +31,17 @@ each_detached "${all[@]}"
 each_examined "${written[@]}"
 eq "no parent has changed" "$(parent_sums "${all[@]}")" "$before"
 
+# A raw image: nothing says that it is one, so its format is named.
+mkdir "$dir/raw"
+cp "$dir/content" "$dir/raw/expected"
+cp "$dir/content" "$dir/raw/disk"
+echo "$dir/raw/disk" >"$dir/raw/top"
+each_attached "attach" "$dir/raw" -- -f raw
+each_reads "reads what it was made of" 100 "$dir/raw"
+each_writes "reads what was written" 30 "$dir/raw"
+each_detached "$dir/raw"
+t "raw: the file holds what was written" cmp "$dir/raw/disk" "$dir/raw/expected"
+
 # An extent that gives nothing away, between two that do.
 printf '%s\n' '# Disk DescriptorFile' version=1 CID=1 parentCID=ffffffff \
 	'createType="custom"' 'RW 100 FLAT "a" 0' 'NOACCESS 50 ZERO' \
