@@ -214,7 +214,7 @@ int vdisk_disk_settle(struct vdisk_disk *disk);
 struct vdisk_grant {
 	u64 off;
 	u64 len;
-	bool fresh;		/* reads zero */
+	u64 fresh_off;		/* reads zero from here on */
 };
 
 /* A step on its way. */

@@ -252,22 +252,23 @@ int vdisk_space_take(struct vdisk_image *image, const struct vdisk_need *need,
 	*grant = (struct vdisk_grant){
 		.off = off,
 		.len = (u64)count * need->len,
-		.fresh = off >= image->zero_off,
+		.fresh_off = image->zero_off,
 	};
 	if (!image->store->device)
 		image->zero_off = vdisk_max(image->zero_off, off + grant->len);
 	return 0;
 }
 
-static bool inside(const struct vdisk_grant *grant, u64 off, u64 len)
+/* A unit may begin where the tail was, and be fresh but for that. */
+static bool is_fresh(const struct vdisk_grant *grant, u64 off, u64 len)
 {
 	return off >= grant->off && off - grant->off <= grant->len &&
-	       len <= grant->len - (off - grant->off);
+	       len <= grant->len - (off - grant->off) &&
+	       off >= grant->fresh_off;
 }
 
 bool vdisk_drive_fresh(const struct vdisk_drive *d, u64 off, u64 len)
 {
-	return (d->unit.fresh && inside(&d->unit, off, len)) ||
-	       (d->table.fresh && inside(&d->table, off, len));
+	return is_fresh(&d->unit, off, len) || is_fresh(&d->table, off, len);
 }
 

@@ -267,7 +267,8 @@ static int free_entry(struct job *job, const struct vdisk_resize_table *t,
  * Making way
  */
 
-static int copy_bytes(struct job *job, u64 from, u64 to, u64 len, bool fresh)
+/* To what reads zero from @fresh_off on. */
+static int copy_bytes(struct job *job, u64 from, u64 to, u64 len, u64 fresh_off)
 {
 	struct vdisk_store *store = job->image->store;
 	u64 n;
@@ -279,7 +280,7 @@ static int copy_bytes(struct job *job, u64 from, u64 to, u64 len, bool fresh)
 		if (r)
 			return vdisk_fault_set(job->image->fault, r,
 					       "Read failed at byte", from);
-		if (!fresh || !is_zero(job->buf, n))
+		if (to < fresh_off || !is_zero(job->buf, n))
 			r = vdisk_image_write(job->image, to, job->buf, n);
 		job->copied += n;
 	}
@@ -326,7 +327,7 @@ static int move_entry(struct job *job, const struct vdisk_resize_table *t,
 	if (r)
 		return r;
 	len = vdisk_min(t->len, job->image->store->length - off);
-	r = copy_bytes(job, off, grant.off, len, grant.fresh);
+	r = copy_bytes(job, off, grant.off, len, grant.fresh_off);
 	if (!r)
 		r = set_entry(job, t, i, vdisk_div(grant.off, t->scale), way,
 			      off + len - vdisk_min(way, off + len));
@@ -424,7 +425,7 @@ static int extend(struct job *job)
 	r = vdisk_plan_before(image, &plan, VDISK_FLUSH_BEFORE);
 	for (i = 0; i < 2 && !r; i++)
 		r = copy_bytes(job, copy[i].from, copy[i].to, copy[i].len,
-			       false);
+			       ~0ull);
 	return r || !copy[0].len ? r : vdisk_image_commit(image);
 }
 

@@ -139,6 +139,21 @@ refused "vmdk: another child sees that its parent changed" \
 	"Image has the CID [0-9a-f]{8} instead of" "$vdisk" table other
 reads "vmdk: the one that was committed does not mind" z.raw c
 
+# A long block may begin where the footer was, and reads zero but for that.
+truncate -s 192M long.raw
+for k in {0..11}; do
+	head -c 64k /dev/urandom |
+		dd of=long.raw bs=64k seek=$((k * 256)) conv=notrunc status=none
+done
+"$vdisk" convert -f raw -O vhd long.raw long.vhd
+"$vdisk" create -f vhd -b long.vhd c.vhd
+"$vdisk" create -f vhd -o block_size=16M big.vhd 192M
+"$vdisk" rebase -b big.vhd c.vhd
+t "vhd: commit to long blocks" "$vdisk" commit c.vhd
+reads "vhd: which hold it" long.raw big.vhd
+t "vhd: what is not written takes no place" \
+	[ "$(du -k big.vhd | cut -f 1)" -lt 2048 ]
+
 # An image that cannot have children of its format gets one that can.
 "$vdisk" convert -f raw -O parallels x.raw p.hds
 t "a snapshot of a Parallels image" "$vdisk" snapshot p.hds q
