@@ -85,30 +85,22 @@ static int cowd_open(const struct vdisk_params *params, struct vdisk_step *step,
 	const struct cowd_header_disk *h;
 	int r;
 
-	*geom = (struct vdisk_geom){ .flags = VDISK_GEOM_MARK };
-	if (params->file_len < COWD_HEADER_LEN)
-		return vdisk_bad(step, "File is shorter than a COWD header",
-				 params->file_len);
-	h = (const void *)vdisk_want(step, 0, COWD_HEADER_LEN);
-	if (!h)
-		return -EAGAIN;
-	r = check_header(step, h);
+	*geom = (struct vdisk_geom){ 0 };
+	h = vdisk_vmdk_header(params, step, COWD_HEADER_LEN,
+			      "File is shorter than a COWD header", &r);
+	if (h)
+		r = check_header(step, h);
 	if (!r)
 		r = vdisk_vmdk_set_size(step, params->size_sec,
 					le32_of(h->capacity),
 					le32_of(h->grain_size), COWD_GTES, geom);
 	if (!r)
 		r = set_tables(params, step, h, geom);
-	if (r)
-		return r;
-	geom->data_end = vdisk_min(params->file_len, COWD_MAX_END);
-	geom->alloc_off = vdisk_align(vdisk_max(geom->data_end, geom->data_off),
-				      geom->unit_align, 0);
-	if (params->device)
-		geom->flags |= VDISK_GEOM_SCAN;
-	if (geom->priv[UNCLEAN])
-		geom->flags |= VDISK_GEOM_DIRTY;
-	return 0;
+	if (!r)
+		vdisk_vmdk_set_end(params,
+				   vdisk_min(params->file_len, COWD_MAX_END),
+				   geom->priv[UNCLEAN], geom);
+	return r;
 }
 
 static void set_free(struct vdisk_plan *plan, u64 end)

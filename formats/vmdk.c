@@ -257,14 +257,8 @@ static void set_units(const struct vdisk_params *params,
 		geom->flags |= VDISK_GEOM_RDONLY;
 		geom->why_ro = "Changes of this VMDK are tracked elsewhere";
 	}
-	if (h->unclean)
-		geom->flags |= VDISK_GEOM_DIRTY;
-	if (params->device)
-		geom->flags |= VDISK_GEOM_SCAN;
-	geom->flags |= VDISK_GEOM_MARK;
-	geom->data_end = vdisk_min(geom->data_end, VMDK_MAX_OFF);
-	geom->alloc_off = vdisk_align(vdisk_max(geom->data_end, geom->data_off),
-				      geom->unit_align, 0);
+	vdisk_vmdk_set_end(params, vdisk_min(geom->data_end, VMDK_MAX_OFF),
+			   h->unclean, geom);
 	geom->priv[VMDK_FLAGS] = flags;
 	geom->priv[VMDK_VERSION] = le32_of(h->version);
 	geom->priv[UNCLEAN] = h->unclean;
@@ -277,13 +271,10 @@ static int vmdk_open(const struct vdisk_params *params, struct vdisk_step *step,
 	int r;
 
 	*geom = (struct vdisk_geom){ .data_end = params->file_len };
-	if (params->file_len < VMDK_HEADER_LEN)
-		return vdisk_bad(step, "File is shorter than a VMDK header",
-				 params->file_len);
-	h = (const void *)vdisk_want(step, 0, VMDK_HEADER_LEN);
-	if (!h)
-		return -EAGAIN;
-	r = check_header(step, h);
+	h = vdisk_vmdk_header(params, step, VMDK_HEADER_LEN,
+			      "File is shorter than a VMDK header", &r);
+	if (h)
+		r = check_header(step, h);
 	if (!r)
 		r = vdisk_vmdk_set_size(step, params->size_sec,
 					le64_of(h->capacity),

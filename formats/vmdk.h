@@ -255,5 +255,13 @@ const char *vdisk_vmdk_table_fault(const struct vdisk_geom *geom,
 int vdisk_vmdk_set_size(struct vdisk_step *step, u64 size_sec, u64 capacity,
 			u64 grain_sec, u64 gtes, struct vdisk_geom *geom);
 
+/* The first @len bytes, or NULL and *@r; a file without as many is @too_short. */
+const void *vdisk_vmdk_header(const struct vdisk_params *params,
+			      struct vdisk_step *step, u32 len,
+			      const char *too_short, int *r);
+
+/* The last of open(): grains end at @end at first. */
+void vdisk_vmdk_set_end(const struct vdisk_params *params, u64 end,
+			bool unclean, struct vdisk_geom *geom);
 
 #endif /* _VDISK_VMDK_H */

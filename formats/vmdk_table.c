@@ -75,6 +75,34 @@ int vdisk_vmdk_set_size(struct vdisk_step *step, u64 size_sec, u64 capacity,
 	return 0;
 }
 
+const void *vdisk_vmdk_header(const struct vdisk_params *params,
+			      struct vdisk_step *step, u32 len,
+			      const char *too_short, int *r)
+{
+	const void *header;
+
+	if (params->file_len < len) {
+		*r = vdisk_bad(step, too_short, params->file_len);
+		return NULL;
+	}
+	header = vdisk_want(step, 0, len);
+	*r = header ? 0 : -EAGAIN;
+	return header;
+}
+
+void vdisk_vmdk_set_end(const struct vdisk_params *params, u64 end,
+			bool unclean, struct vdisk_geom *geom)
+{
+	geom->data_end = end;
+	geom->alloc_off = vdisk_align(vdisk_max(end, geom->data_off),
+				      geom->unit_align, 0);
+	geom->flags |= VDISK_GEOM_MARK;
+	if (params->device)
+		geom->flags |= VDISK_GEOM_SCAN;
+	if (unclean)
+		geom->flags |= VDISK_GEOM_DIRTY;
+}
+
 const char *vdisk_vmdk_record_fault(const struct vdisk_geom *geom, u64 grain,
 				    const u8 *head, u64 room)
 {

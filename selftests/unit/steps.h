@@ -776,4 +776,34 @@ static u32 noise_run(const struct vdisk_format *fmt, struct image *img, u32 len,
 	return opened;
 }
 
+/* One thing wrong with a header, or with the file's length. */
+struct refusal {
+	const char *why;
+	u64 value;
+	u32 off, width;		/* a field in little endian; width 0 = none */
+	u64 poke;
+	u64 len;		/* 0 = as it is */
+	int shape;		/* of the image, if the test has several */
+};
+
+/* @img is sound but for @row, and opened by the test's own @open. */
+static void refuse(struct image *img, const struct refusal *row,
+		   int (*open)(struct image *img, struct vdisk_step *step,
+			       struct vdisk_geom *geom))
+{
+	struct vdisk_step step;
+	struct vdisk_geom geom;
+	int r;
+
+	if (row->width)
+		vdisk_store(img->mem + row->off, row->poke, row->width, false);
+	if (row->len)
+		img->len = row->len;
+	r = open(img, &step, &geom);
+	T_OK(r == -EUCLEAN && !strcmp(step.why, row->why) &&
+	     step.value == row->value && !steps_broken,
+	     t_name("%s: byte %u", row->why, row->off));
+	image_free(img);
+}
+
 #endif /* _SELFTESTS_STEPS_H */

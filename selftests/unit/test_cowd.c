@@ -57,12 +57,7 @@ static const struct shape small = { "small", 1, 5000, true, false, 0 };
 
 static void test_refusals(void)
 {
-	static const struct {
-		const char *why;
-		u64 value;
-		u32 off, width;
-		u64 poke, len;
-	} rows[] = {
+	static const struct refusal rows[] = {
 		{ "File is shorter than a COWD header", 2047, 0, 0, 0, 2047 },
 		{ "COWD header not found", 0x44574f58, 0, 1, 'X', 0 },
 		{ "Unknown COWD version", 2, 4, 4, 2, 0 },
@@ -83,18 +78,10 @@ static void test_refusals(void)
 	struct vdisk_geom geom;
 	struct image img;
 	u32 i;
-	int r;
 
-	for (i = 0; i < ARRAY(rows); i++) {
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		build(&img, &small);
-		if (rows[i].width)
-			put(&img, rows[i].off, rows[i].poke, rows[i].width);
-		if (rows[i].len)
-			img.len = rows[i].len;
-		r = open_it(&img, &step, &geom);
-		T_OK(r == -EUCLEAN && !strcmp(step.why, rows[i].why) &&
-		     step.value == rows[i].value && !steps_broken, rows[i].why);
-		image_free(&img);
+		refuse(&img, &rows[i], open_it);
 	}
 	build(&img, &small);
 	params.file_len = img.len;

@@ -57,61 +57,53 @@ static const struct shape v2 = { "v2", true, 8, 2000, 16, 16000, false, 0 };
 
 static void test_refusals(void)
 {
-	static const struct {
-		const char *why;
-		bool v2;
-		u32 off, width;
-		u64 poke, len, value;
-	} rows[] = {
-		{ "File is shorter than a Parallels header", 0, 0, 0, 0, 63, 63 },
-		{ "File is 2^63 bytes or longer", 0, 0, 0, 0, 1ull << 63,
-		  1ull << 63 },
-		{ "No Parallels header found", 0, 15, 1, 'x', 65536, 0x57697468 },
-		{ "No Parallels header found", 1, 0, 1, 0, 65536, 0x00697468 },
-		{ "Unknown Parallels version", 0, 16, 4, 3, 65536, 3 },
+	static const struct refusal rows[] = {
+		{ "File is shorter than a Parallels header", 63, 0, 0, 0, 63,
+		  0 },
+		{ "File is 2^63 bytes or longer", 1ull << 63, 0, 0, 0,
+		  1ull << 63, 0 },
+		{ "No Parallels header found", 0x57697468, 15, 1, 'x', 65536,
+		  0 },
+		{ "No Parallels header found", 0x00697468, 0, 1, 0, 65536, 1 },
+		{ "Unknown Parallels version", 3, 16, 4, 3, 65536, 0 },
 		{ "Parallels cluster size is zero", 0, 28, 4, 0, 65536, 0 },
-		{ "Parallels cluster size is too large", 0, 28, 4, 4186128,
-		  65536, 4186128 },
-		{ "Conversion of the image was not finished", 1, 52, 4, 3, 65536,
-		  3 },
-		{ "BAT has too many entries", 0, 32, 4, 1 << 29, 1ull << 40,
-		  1 << 29 },
-		{ "BAT reaches past the end of the file", 0, 32, 4, 16369, 65536,
-		  16369 },
+		{ "Parallels cluster size is too large", 4186128, 28, 4,
+		  4186128, 65536, 0 },
+		{ "Conversion of the image was not finished", 3, 52, 4, 3,
+		  65536, 1 },
+		{ "BAT has too many entries", 1 << 29, 32, 4, 1 << 29,
+		  1ull << 40, 0 },
+		{ "BAT reaches past the end of the file", 16369, 32, 4, 16369,
+		  65536, 0 },
 		{ "The disk is empty", 0, 36, 8, 5ull << 32, 65536, 0 },
-		{ "The disk is empty", 1, 36, 8, 0, 65536, 0 },
-		{ "BAT is too short for the disk", 0, 36, 8, 16001, 65536, 2000 },
-		{ "BAT is too short for the disk", 1, 36, 8, 5ull << 32, 65536,
-		  2000 },
-		{ "BAT is too short for the disk", 1, 36, 8, -1ull, 65536, 2000 },
-		{ "Data offset is zero", 1, 48, 4, 0, 65536, 0 },
-		{ "Data offset is not a whole cluster", 1, 48, 4, 17, 65536, 17 },
-		{ "Data offset lies in the BAT", 1, 48, 4, 8, 65536, 8 },
-		{ "Data offset lies in the BAT", 0, 48, 4, 15, 65536, 15 },
-		{ "Data offset is past the end of the file", 0, 48, 4, 129,
-		  65536, 129 },
-		{ "Extension reaches past the file's end", 0, 56, 8, 121, 65536,
-		  121 },
-		{ "Extension reaches past the file's end", 0, 56, 8, 1ull << 55,
-		  65536, 1ull << 55 },
-		{ "Extension reaches past the file's end", 1, 56, 8,
-		  (1ull << 55) - 1, 65536, (1ull << 55) - 1 },
-		{ "Extension lies in the BAT", 0, 56, 8, 15, 65536, 15 },
+		{ "The disk is empty", 0, 36, 8, 0, 65536, 1 },
+		{ "BAT is too short for the disk", 2000, 36, 8, 16001, 65536,
+		  0 },
+		{ "BAT is too short for the disk", 2000, 36, 8, 5ull << 32,
+		  65536, 1 },
+		{ "BAT is too short for the disk", 2000, 36, 8, -1ull, 65536,
+		  1 },
+		{ "Data offset is zero", 0, 48, 4, 0, 65536, 1 },
+		{ "Data offset is not a whole cluster", 17, 48, 4, 17, 65536,
+		  1 },
+		{ "Data offset lies in the BAT", 8, 48, 4, 8, 65536, 1 },
+		{ "Data offset lies in the BAT", 15, 48, 4, 15, 65536, 0 },
+		{ "Data offset is past the end of the file", 129, 48, 4, 129,
+		  65536, 0 },
+		{ "Extension reaches past the file's end", 121, 56, 8, 121,
+		  65536, 0 },
+		{ "Extension reaches past the file's end", 1ull << 55, 56, 8,
+		  1ull << 55, 65536, 0 },
+		{ "Extension reaches past the file's end", (1ull << 55) - 1, 56,
+		  8, (1ull << 55) - 1, 65536, 1 },
+		{ "Extension lies in the BAT", 15, 56, 8, 15, 65536, 0 },
 	};
-	struct vdisk_step step;
-	struct vdisk_geom geom;
 	struct image img;
 	u32 i;
-	int r;
 
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		build(&img, rows[i].v2 ? &v2 : &v1);
-		put(&img, rows[i].off, rows[i].poke, rows[i].width);
-		img.len = rows[i].len;
-		r = open_it(&img, &step, &geom);
-		T_OK(r == -EUCLEAN && !strcmp(step.why, rows[i].why) &&
-		     step.value == rows[i].value && !steps_broken, rows[i].why);
-		image_free(&img);
+		build(&img, rows[i].shape ? &v2 : &v1);
+		refuse(&img, &rows[i], open_it);
 	}
 }
 

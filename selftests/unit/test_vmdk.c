@@ -5,13 +5,7 @@
 
 static void test_refusals(void)
 {
-	static const struct {
-		const char *why;
-		u64 value;
-		u32 off, width;
-		u64 poke;
-		u64 len;
-	} rows[] = {
+	static const struct refusal rows[] = {
 		{ "File is shorter than a VMDK header", 511, 0, 0, 0, 511 },
 		{ "VMDK header not found", 0x564d4458, 0, 1, 'X', 0 },
 		{ "Unknown VMDK version", 0, 4, 4, 0, 0 },
@@ -64,19 +58,10 @@ static void test_refusals(void)
 	struct vdisk_geom geom;
 	struct image img;
 	u32 i;
-	int r;
 
-	for (i = 0; i < ARRAY(rows); i++) {
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		build(&img, &small);
-		if (rows[i].width)
-			put(&img, rows[i].off, rows[i].poke, rows[i].width);
-		if (rows[i].len)
-			img.len = rows[i].len;
-		r = open_it(&img, &step, &geom);
-		T_OK(r == -EUCLEAN && !strcmp(step.why, rows[i].why) &&
-		     step.value == rows[i].value && !steps_broken,
-		     t_name("%s: byte %u", rows[i].why, rows[i].off));
-		image_free(&img);
+		refuse(&img, &rows[i], open_it);
 	}
 
 	build(&img, &small);
