@@ -60,6 +60,7 @@ static bool copy(struct chain *parent, struct chain *child)
 	u8 *buf = out_alloc(1, CHUNK);
 	u64 sector, n, size = child->disk->size_sec;
 	struct vdisk_hit hit;
+	bool stopped;
 	int r = 0;
 
 	*parent->fault.text = *child->fault.text = 0;
@@ -75,14 +76,16 @@ static bool copy(struct chain *parent, struct chain *child)
 	free(buf);
 	if (r && !*child->fault.text)
 		out_error(parent->image, "%s", parent->fault.text);
-	if (!r && resize_stop)
+	/* Who comes too late to stop it has it done. */
+	stopped = !r && sector < size;
+	if (stopped)
 		out_error(child->image, "Interrupted: the parent has a part of "
 			  "it, the child still has all");
 	if (vdisk_disk_settle(parent->disk) && !r) {
 		out_error(parent->image, "%s", parent->fault.text);
 		r = -EIO;
 	}
-	return !r && !resize_stop;
+	return !r && !stopped;
 }
 
 static bool commit(struct chain *parent, struct chain *child)

@@ -90,6 +90,7 @@ static bool keep_all(struct job *job)
 	struct vdisk_disk *disk = job->child.disk;
 	u64 sector, n;
 	struct vdisk_hit hit;
+	bool stopped;
 	int r = 0;
 
 	*job->child.fault.text = *job->parent.fault.text = 0;
@@ -107,13 +108,14 @@ static bool keep_all(struct job *job)
 	}
 	if (r < 0 && !*job->parent.fault.text)
 		out_error(job->child.image, "%s", job->child.fault.text);
-	if (r >= 0 && resize_stop)
+	stopped = r >= 0 && sector < disk->size_sec;
+	if (stopped)
 		out_error(job->child.image, "Interrupted, the parent is as it was");
 	if (vdisk_disk_settle(disk) && r >= 0) {
 		out_error(job->child.image, "%s", job->child.fault.text);
 		r = -EIO;
 	}
-	return r >= 0 && !resize_stop;
+	return r >= 0 && !stopped;
 }
 
 static bool tell_parent(struct job *job, const char *name)

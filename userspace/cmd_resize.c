@@ -77,8 +77,8 @@ int cmd_resize(const struct verb_options *opt)
 	bool good = false, ok;
 	u64 size_sec;
 
-	if (!parse_size(opt->args[1], 0, &size_sec) &&
-	    *opt->args[1] != '-') {
+	/* Is it one at all? Of which disk is not known yet. */
+	if (!parse_size(opt->args[1], ~0ull >> VDISK_SHIFT, &size_sec)) {
 		out_error(NULL, "Not a size in whole sectors: %s",
 			  out_name(opt->args[1]));
 		return VERB_USAGE;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LD_PRELOAD: what a program does to its files goes wrong from the TRIP_AT-th
+ * thing on. TRIP_HOW=full: nothing more fits, as on a full disk: bytes that are
+ * there can be written, holes and what lies behind the end cannot. TRIP_HOW=INT:
+ * a signal comes. TRIP_COUNT=FILE: tell there how many things were done.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+static unsigned long done;
+
+/* Is it full by now? */
+static int tick(void)
+{
+	const char *at = getenv("TRIP_AT"), *how = getenv("TRIP_HOW");
+	unsigned long trip = at ? strtoul(at, NULL, 10) : 0;
+
+	done++;
+	if (!trip || !how || done < trip)
+		return 0;
+	if (!strcmp(how, "full"))
+		return 1;
+	if (done == trip)
+		raise(SIGINT);
+	return 0;
+}
+
+/* Would it take space that the file has not got? */
+static int is_new(int fd, off64_t off, size_t len)
+{
+	struct stat st;
+	off64_t hole;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	hole = lseek64(fd, off, SEEK_HOLE);
+	return hole < off + (off64_t)len;
+}
+
+ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
+{
+	if (tick() && is_new(fd, off, len)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return NEXT(pwrite64)(fd, buf, len, off);
+}
+
+int ftruncate64(int fd, off64_t len)
+{
+	tick();
+	return NEXT(ftruncate64)(fd, len);
+}
+
+int fdatasync(int fd)
+{
+	tick();
+	return NEXT(fdatasync)(fd);
+}
+
+int fsync(int fd)
+{
+	tick();
+	return NEXT(fsync)(fd);
+}
+
+__attribute__((destructor)) static void tell(void)
+{
+	const char *to = getenv("TRIP_COUNT");
+	FILE *file = to ? fopen(to, "w") : NULL;
+
+	if (!file)
+		return;
+	fprintf(file, "%lu\n", done);
+	fclose(file);
+}
