@@ -8,6 +8,8 @@ declare -A root_packages=(
 	[dracut]=dracut,busybox
 	[packages]=initramfs-tools,busybox,linux-image-amd64,linux-headers-amd64,dkms
 )
+dracut_omits="kernel-modules-extra nvdimm overlay-root qemu lunmask resume terminfo virtiofs"
+dracut_omits+=" usrmount crypt i18n"
 common_packages=systemd-sysv,udev,kmod,dmsetup,libjson-c5,libxml2,zstd,xfsprogs,e2fsprogs
 
 # cached_root: $tarball, of the packages, made once
@@ -68,8 +70,10 @@ make_initrd()
 		in_root mkinitramfs -o "/boot/initrd" "$kernel"
 		;;
 	dracut)
-		in_root dracut --force --no-hostonly --kver "$kernel" \
-			--add-drivers "virtio_pci virtio_blk virtio_rng" /boot/initrd
+		# A small one: at shutdown it is unpacked again, into a memory of 200 MiB.
+		in_root dracut --force --no-hostonly --kver "$kernel" --zstd \
+			--drivers "virtio_pci virtio_blk virtio_rng" --no-early-microcode \
+			--omit "$dracut_omits" /boot/initrd
 		;;
 	esac
 }
