@@ -102,28 +102,36 @@ dump_xfs()
 	mv "$share/images" "$1/"
 }
 
-# The images as they lie on the disk, and the file system within the top one.
+# image_check IMAGE: what was taken for new units when the power went belongs to none
+# until units are wanted again: no damage.
+image_check()
+{
+	local status=0
+
+	"$vdisk" check "$1" || status=$?
+	if [ "$status" -eq 3 ] && [ -n "$after_cut" ]; then
+		status=0
+		"$vdisk" check --repair "$1" || status=$?
+	fi
+	return "$status"
+}
+
+# The images as they lie on the disk, the file system within, and the image in that.
 image_is_clean()
 {
-	local out=$work/out status=0
+	local out=$work/out
 
 	rm -rf "$out"
 	mkdir "$out"
 	case $host_type in
-	ext4) debugfs -R "rdump /images $out" "$disk" 2>/dev/null ;;
+	ext4) debugfs -R "rdump /images $out" "$disk" ;;
 	xfs) dump_xfs "$out" ;;
 	esac
-	"$vdisk" check "$out/images/$image_name" || status=$?
-	# What was taken for new units when the power went belongs to none: no damage.
-	if [ "$status" -eq 3 ] && [ -n "$after_cut" ]; then
-		status=0
-		"$vdisk" check --repair "$out/images/$image_name" || status=$?
-	fi
-	if [ "$status" -eq 0 ]; then
-		rm -f "$work/out.raw"
-		"$vdisk" convert "$out/images/$image_name" "$work/out.raw" || status=1
-		e2fsck -fn "$work/out.raw" || status=1
-	fi
-	rm -rf "$out" "$work/out.raw"
-	return "$status"
+	image_check "$out/images/$image_name" &&
+		"$vdisk" convert "$out/images/$image_name" "$out/root.raw" &&
+		e2fsck -fn "$out/root.raw" &&
+		debugfs -R "dump /srv/data.vhd $out/data.vhd" "$out/root.raw" &&
+		image_check "$out/data.vhd" &&
+		"$vdisk" convert "$out/data.vhd" "$out/data.raw" &&
+		e2fsck -fn "$out/data.raw"
 }

@@ -43,10 +43,23 @@ copy_modules()
 	cp "/boot/config-$kernel" "$root/boot/"
 }
 
+# make_data: an image within the root, which is to be attached as /etc/vdisktab says
+make_data()
+{
+	mkdir -p "$root/srv" "$root/data"
+	truncate -s 64M "$work/data.raw"
+	mkfs.ext4 -q -F "$work/data.raw"
+	"$top/userspace/vdisk" convert -f raw -O vhd "$work/data.raw" "$root/srv/data.vhd"
+	rm "$work/data.raw"
+	echo "data /srv/data.vhd" >"$root/etc/vdisktab"
+	echo "/dev/mapper/data /data ext4 defaults 0 0" >>"$root/etc/fstab"
+}
+
 configure_root()
 {
 	echo vdisk-boot >"$root/etc/hostname"
 	echo "UUID=$root_uuid / ext4 defaults 0 1" >"$root/etc/fstab"
+	make_data
 	install -m 755 "$here/guest" "$root/usr/local/sbin/vdisk-boot-guest"
 	install -m 644 "$here/guest.service" "$root/etc/systemd/system/vdisk-boot-guest.service"
 	mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
