@@ -84,13 +84,16 @@ bench: all
 	$(Q)$(call program,selftests/bench/run)
 program = [ -x $1 ] || { echo "$1: not in this tree"; exit 1; }; $1
 
+# include/config/kernel.release is another one in Debian 12.
+RELEASE = $(shell sed -n 's/.*"\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)
+
 # A distribution's headers want modules signed, and keep the key to themselves.
 # Into a DESTDIR no list of modules is made: whoever unpacks it runs depmod.
 install: modules tools
 	$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) \
 		$(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=) \
 		DEPMOD=true modules_install
-	$(Q)[ -n "$(DESTDIR)" ] || depmod -a $$(cat $(KDIR)/include/config/kernel.release)
+	$(Q)[ -n "$(DESTDIR)" ] || depmod -a $(RELEASE)
 	+$(Q)$(MAKE) --no-print-directory install-tools
 
 # All but the module: what a package of the tool holds.
@@ -123,7 +126,7 @@ dkms-source:
 
 dkms-install: dkms-source
 	$(Q)dkms install --force -m dm-vdisk -v $(VERSION) \
-		-k $$(cat $(KDIR)/include/config/kernel.release)
+		-k $(RELEASE)
 
 dkms-uninstall:
 	$(Q)dkms remove -m dm-vdisk -v $(VERSION) --all
