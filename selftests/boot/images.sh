@@ -67,7 +67,8 @@ make_host()
 		mv "$work/host/images" "$work/images"
 		;;
 	xfs)
-		mkfs.xfs -q -m "uuid=$host_uuid" -p <(xfs_prototype) "$disk"
+		xfs_prototype >"$work/prototype"
+		mkfs.xfs -q -m "uuid=$host_uuid" -p "$work/prototype" "$disk"
 		;;
 	esac
 }
