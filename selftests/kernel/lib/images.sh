@@ -239,9 +239,7 @@ examine_one()
 		checked "$vdisk" check "$image" >"$where/check" || return
 	rm "$where/got"
 	[ -n "$qemu" ] || return 0
-	qemu-img convert -f "$qemu" -O raw "$image" "$where/got" &&
-		cmp "$where/got" "$where/expected" || return
-	rm "$where/got"
+	qemu-img compare -q -f "$qemu" -F raw "$image" "$where/expected" || return
 	case $qemu in
 	vmdk | qed | parallels)
 		checked qemu-img check -q -f "$qemu" "$image"
