@@ -90,11 +90,22 @@ static bool copy(struct chain *parent, struct chain *child)
 
 static bool commit(struct chain *parent, struct chain *child)
 {
-	if (child->disk->size_sec > parent->disk->size_sec &&
-	    !rechain_size(parent, child->disk->size_sec))
-		return false;
 	return chain_check(parent) && rechain_stamp(parent, child) &&
 	       copy(parent, child) && rechain_stamped(parent, child);
+}
+
+/* The parent is closed if it is false. */
+static bool make_room(struct chain *parent, const struct chain *child,
+		      const char *path, const struct verb_options *opt)
+{
+	u64 size_sec = child->disk->size_sec;
+	bool good;
+
+	if (size_sec <= parent->disk->size_sec)
+		return true;
+	good = rechain_size(parent, size_sec);
+	chain_close(parent);
+	return good && chain_open(parent, path, opt, CHAIN_LOCK | CHAIN_WRITE);
 }
 
 int cmd_commit(const struct verb_options *opt)
@@ -104,7 +115,7 @@ int cmd_commit(const struct verb_options *opt)
 	struct verb_options popt = *opt;
 	struct dmctl_device dev;
 	char *path = NULL;
-	bool good = false;
+	bool good = false, open;
 
 	/* Others may have the parent below a device, and no lock says how many. */
 	if (attached_find(opt->args[0], &dev)) {
@@ -117,14 +128,15 @@ int cmd_commit(const struct verb_options *opt)
 	if (!find_parent(opt, &path, &format))
 		return VERB_FAILED;
 	popt.format = format;
-	if (chain_open(&parent, path, &popt, CHAIN_LOCK | CHAIN_WRITE)) {
-		if (chain_open(&child, opt->args[0], opt,
+	open = chain_open(&parent, path, &popt, CHAIN_LOCK | CHAIN_WRITE);
+	if (open && chain_open(&child, opt->args[0], opt,
 			       CHAIN_LOCK | CHAIN_WRITE | CHAIN_ALONE)) {
-			good = commit(&parent, &child);
-			chain_close(&child);
-		}
-		chain_close(&parent);
+		open = make_room(&parent, &child, path, &popt);
+		good = open && commit(&parent, &child);
+		chain_close(&child);
 	}
+	if (open)
+		chain_close(&parent);
 	free(path);
 	return good ? VERB_OK : VERB_FAILED;
 }

@@ -120,20 +120,65 @@ static bool is_extent(const char *line)
 	return false;
 }
 
-char *desc_text_extent(const char *text, u64 sectors)
+static const char *last_extent(const char *text)
 {
-	const char *line, *last = NULL, *from;
-	char number[24];
+	const char *line, *last = NULL;
 
 	for (line = text; *line; line = next_line(line))
 		if (is_extent(line))
 			last = line;
+	return last;
+}
+
+char *desc_text_extent(const char *text, u64 sectors)
+{
+	const char *last = last_extent(text), *from;
+	char number[24];
+
 	if (!last)
 		return out_text("%s", text);
 	from = skip_blanks(last);
 	from = skip_blanks(from + strcspn(from, " \t\n"));
 	snprintf(number, sizeof(number), "%llu", (unsigned long long)sectors);
 	return replace(text, from, from + strspn(from, "0123456789"), number);
+}
+
+/* Between the first quote of the line and its last. */
+static bool quoted(const char *line, const char **from, const char **to)
+{
+	const char *end = line + strcspn(line, "\r\n");
+
+	*from = memchr(line, '"', (size_t)(end - line));
+	*to = memrchr(line, '"', (size_t)(end - line));
+	return *from && (*from)++ < *to;
+}
+
+char *desc_text_name(const char *text)
+{
+	const char *last = last_extent(text), *from, *to;
+
+	return last && quoted(last, &from, &to) ?
+		out_text("%.*s", (int)(to - from), from) : out_text("%s", "");
+}
+
+char *desc_text_more(const char *text, u64 sectors, const char *name)
+{
+	const char *last = last_extent(text), *from, *to, *kind, *next;
+	char *line, *more, *result;
+
+	if (!last || !quoted(last, &from, &to))
+		return out_text("%s", text);
+	kind = skip_blanks(last);
+	kind = skip_blanks(kind + strcspn(kind, " \t"));
+	kind += strspn(kind, "0123456789");
+	next = next_line(last);
+	line = out_text("RW %llu%.*s%s%.*s", (unsigned long long)sectors,
+			(int)(from - kind), kind, name, (int)(next - to), to);
+	more = out_text("%s%s", next[-1] == '\n' ? "" : "\n", line);
+	result = replace(text, next, next, more);
+	free(line);
+	free(more);
+	return result;
 }
 
 static bool is_key(const char *line, const char *key)

@@ -18,6 +18,10 @@ char *desc_text_read(const struct chain_layer *layer);
 char *desc_text_extent(const char *text, u64 sectors);
 char *desc_text_key(const char *text, const char *key, const char *value);
 
+/* One more extent behind the last one, like it. And the last one's name. */
+char *desc_text_more(const char *text, u64 sectors, const char *name);
+char *desc_text_name(const char *text);
+
 /*
  * Put @text in the place of the layer's, durably. False after saying why: then
  * the text is what it was. Nothing else of the file may be on its way.

@@ -9,8 +9,6 @@
 #include "rechain_in.h"
 #include "resize.h"
 
-#define SPLIT_SEC (2u << 30 >> VDISK_SHIFT)
-
 static void stop(int sig)
 {
 	resize_stop = 1;
@@ -31,7 +29,7 @@ static u64 last_extent(const struct chain *chain, u64 size_sec)
 	return size_sec - top->part[top->nr - 1].first_sec;
 }
 
-/* Longer ones are another kind of disk. */
+/* Longer ones are another kind of disk: a further extent is needed. */
 static bool too_long(const struct chain *chain, u64 size_sec)
 {
 	const struct descriptor *desc = chain->layer[0].desc;
@@ -39,7 +37,7 @@ static bool too_long(const struct chain *chain, u64 size_sec)
 	return desc && desc->create_type && size_sec > chain->disk->size_sec &&
 	       (strncasecmp(desc->create_type, "2Gb", 3) == 0 ||
 		strncasecmp(desc->create_type, "twoGb", 5) == 0) &&
-	       last_extent(chain, size_sec) > SPLIT_SEC;
+	       last_extent(chain, size_sec) > RECHAIN_SPLIT_SEC;
 }
 
 static bool may_resize(struct chain *chain, u64 size_sec)
@@ -51,9 +49,6 @@ static bool may_resize(struct chain *chain, u64 size_sec)
 		out_error(chain->image, "Disks of bundles keep their size");
 	else if (resize_check(chain->disk, size_sec))
 		out_error(chain->image, "%s", chain->fault.text);
-	else if (too_long(chain, size_sec))
-		out_error(chain->image, "Last extent would be over 2 GiB: %llu",
-			  (unsigned long long)last_extent(chain, size_sec));
 	else
 		return true;
 	return false;
@@ -94,11 +89,46 @@ static bool resize_image(struct chain *chain, u64 size_sec)
 	return !r;
 }
 
+/*
+ * The last extent gets as long as it may be, and others follow. They show what
+ * the parent has where they are: it must end before.
+ */
+static bool add_extents(struct chain *chain, u64 size_sec)
+{
+	struct chain_layer *top = &chain->layer[0];
+	u64 full = size_sec - last_extent(chain, size_sec) + RECHAIN_SPLIT_SEC;
+	u64 more = vdisk_div_up(size_sec - full, RECHAIN_SPLIT_SEC);
+	struct rechain_split split;
+	bool good;
+
+	if (more > DESCRIPTOR_MAX_EXTENTS - top->nr) {
+		out_error(chain->image, "Disk has too many extents: %llu",
+			  (unsigned long long)(more + top->nr));
+		return false;
+	}
+	if (chain->nr > 1 && chain->layer[1].size_sec > full) {
+		out_error(chain->image, "Parent would be seen behind the end: %llu",
+			  (unsigned long long)chain->layer[1].size_sec);
+		return false;
+	}
+	if (full > chain->disk->size_sec && !may_resize(chain, full))
+		return false;
+	good = rechain_split_begin(&split, chain, RECHAIN_SPLIT_SEC,
+				   size_sec - full) &&
+	       (full <= chain->disk->size_sec || resize_image(chain, full)) &&
+	       desc_text_write(top, split.text);
+	rechain_split_end(&split, good);
+	return good;
+}
+
 /* The descriptor never says more than there is. */
 bool rechain_size(struct chain *chain, u64 size_sec)
 {
-	if (!chain_check(chain) || !rechain_room(chain, size_sec) ||
-	    !may_resize(chain, size_sec))
+	if (!chain_check(chain) || !rechain_room(chain, size_sec))
+		return false;
+	if (too_long(chain, size_sec))
+		return add_extents(chain, size_sec);
+	if (!may_resize(chain, size_sec))
 		return false;
 	if (size_sec < chain->disk->size_sec)
 		return tell_extent(chain, size_sec) &&

@@ -13,7 +13,8 @@ void rechain_begin(void);
 
 /*
  * The disk of @chain, which was opened to be written, gets @size_sec sectors,
- * and its image is closed as it should be.
+ * and its image is closed as it should be. To have all of them, open it again:
+ * there may be extents that @chain has not.
  */
 bool rechain_size(struct chain *chain, u64 size_sec);
 

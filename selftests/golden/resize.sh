@@ -119,7 +119,7 @@ t "raw: -1M" "$vdisk" resize -f raw r -1M
 eq "raw: its length after -1M" "$(stat -c %s r)" $((2 << 20))
 t "raw: the same size" "$vdisk" resize -f raw r 2M
 
-# The last extent of a split disk, up to what an extent may be.
+# The last extent of a split disk, up to what an extent may be; then others.
 qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse s.vmdk 3G
 qemu-io -f vmdk -c 'write -q -P 3 2G 1M' s.vmdk
 t "split: the last extent grows" "$vdisk" resize s.vmdk 4G
@@ -129,11 +129,44 @@ t "split: qemu-img compare" qemu-img compare -q -f vmdk -F raw s.vmdk s.raw
 t "split: check" sound s.vmdk
 eq "split: the size" "$(table_size s.vmdk)" $((4 << 30))
 sum=$(cat s.vmdk s-s002.vmdk | sha256sum)
-refused "split: over 2 GiB" "Last extent would be over 2 GiB: 4194305$" \
-	"$vdisk" resize s.vmdk +512
 refused "split: into the first extent" "Last extent would be empty" \
 	"$vdisk" resize --shrink s.vmdk 1G
+echo precious >s-s003.vmdk
+refused "split: a file where the next extent goes" "s-s003.vmdk: File exists$" \
+	"$vdisk" resize s.vmdk +512
 eq "split: left alone when refused" "$(cat s.vmdk s-s002.vmdk | sha256sum)" "$sum"
+rm s-s003.vmdk
+cp s.vmdk s.desc
+sed 's/s-s002/s-second/' s.desc >s.vmdk
+mv s-s002.vmdk s-second.vmdk
+refused "split: a name that cannot be continued" "further extents: s-second.vmdk$" \
+	"$vdisk" resize s.vmdk +512
+eq "split: no file is left" "$(printf '%s ' s-s*)" "s-s001.vmdk s-second.vmdk "
+mv s-second.vmdk s-s002.vmdk
+mv s.desc s.vmdk
+t "split: a sector over 2 GiB" "$vdisk" resize s.vmdk +512
+t "split: from there over the next ones" "$vdisk" resize s.vmdk 9G
+eq "split: its extents" "$(grep -c '^RW 4194304 SPARSE' s.vmdk) $(grep '^RW' s.vmdk | tail -n 1)" \
+	'4 RW 2097152 SPARSE "s-s005.vmdk"'
+truncate -s 9G s.raw
+for at in 4294966784 6G 9663675904; do
+	qemu-io -f raw -c "write -q -P 5 $at 1k" s.raw
+	qemu-io -f vmdk -c "write -q -P 5 $at 1k" s.vmdk
+done
+t "split: QEMU writes to all" qemu-img compare -q -f vmdk -F raw s.vmdk s.raw
+t "split: check of all" sound s.vmdk
+"$vdisk" create -f vmdk -o subformat=twoGbMaxExtentFlat sf.vmdk 1G
+t "split: flat" "$vdisk" resize sf.vmdk 5G
+eq "split: flat extents" "$(stat -c %s sf-f00?.vmdk | tr '\n' ' ')" "2147483648 2147483648 1073741824 "
+t "split: flat is read by QEMU" qemu-io -f vmdk -c 'write -q -P 7 5368708096 1k' sf.vmdk
+"$vdisk" create -f vmdk -b s.vmdk -o subformat=twoGbMaxExtentSparse sc.vmdk 3G
+refused "split: the parent would show" "Parent would be seen behind the end: 18874368$" \
+	"$vdisk" resize sc.vmdk 5G
+"$vdisk" create -f vmdk -o subformat=twoGbMaxExtentSparse low.vmdk 3G
+"$vdisk" create -f vmdk -b low.vmdk high.vmdk 5G
+qemu-io -f vmdk -c 'write -q -P 8 4900M 1k' high.vmdk
+t "split: commit of a longer child" "$vdisk" commit high.vmdk
+t "split: is in a new extent" qemu-io -f vmdk -c 'read -q -P 8 4900M 1k' low.vmdk
 
 # A descriptor of several sectors inside an extent changes all the same.
 qemu-img create -q -f vmdk t.vmdk 10M
