@@ -210,4 +210,13 @@ eq "rd.vdisk: too little" "$(word root:UUID=a)" 'Not NAME:HOST:/PATH'
 eq "rd.vdisk: no device" "$(word root:sda1:/d)" \
 	'Neither a device nor UUID=, LABEL=, PARTUUID=: sda1'
 eq "rd.vdisk: a bad option" "$(word root:LABEL=a:/d:rx)" 'Unknown option: rx'
+# The manual explains every option that is read.
+page=$(sed -n '/^\.SH OPTIONS/,/^\.SH KERNEL/{s/\\-/-/g;p}' "$top/userspace/man/vdisktab.5" |
+	grep -E '^\.B[IR]? ')
+missing=''
+for each in $(sed -n '/^vdisk_option()/,/^}/s/^\t\([a-z_].*\))$/\1/p' "$top/userspace/boot/vdisktab.sh" |
+	grep -v '^_value' | tr -d '?*/|'); do
+	grep -qwF -- "${each%=}" <<<"$page" || missing+=" $each"
+done
+eq "the manual explains every option" "$missing" " readonly"
 ktap_end
