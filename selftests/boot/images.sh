@@ -10,6 +10,17 @@ make_vhd()
 	"$vdisk" convert -f raw -O vhd "$raw" "$work/images/disk.vhd"
 }
 
+# The root is the first partition. A name with ?offset= is one to e2fsck and debugfs.
+make_parts()
+{
+	host_type=ext4 image_name=parts.vhd image_options=:partitions
+	root_source=/dev/mapper/root1 root_at='?offset=1048576'
+	dd if="$raw" of="$work/parts.raw" bs=1M seek=1 conv=sparse status=none
+	echo 'start=2048, type=83' | sfdisk -q "$work/parts.raw"
+	"$vdisk" convert -f raw -O vhd "$work/parts.raw" "$work/images/parts.vhd"
+	rm "$work/parts.raw"
+}
+
 make_child()
 {
 	host_type=ext4 image_name=child.vhd
@@ -130,8 +141,8 @@ image_is_clean()
 	esac
 	image_check "$out/images/$image_name" &&
 		"$vdisk" convert "$out/images/$image_name" "$out/root.raw" &&
-		e2fsck -fn "$out/root.raw" &&
-		debugfs -R "dump /srv/data.vhd $out/data.vhd" "$out/root.raw" &&
+		e2fsck -fn "$out/root.raw$root_at" &&
+		debugfs -R "dump /srv/data.vhd $out/data.vhd" "$out/root.raw$root_at" &&
 		image_check "$out/data.vhd" &&
 		"$vdisk" convert "$out/data.vhd" "$out/data.raw" &&
 		e2fsck -fn "$out/data.raw"

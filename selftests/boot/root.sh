@@ -4,8 +4,8 @@
 # The root file system of the guest, and an initramfs made in it, as its user would.
 
 declare -A root_packages=(
-	[initramfs-tools]=initramfs-tools,busybox
-	[dracut]=dracut,busybox
+	[initramfs-tools]=initramfs-tools,busybox,kpartx
+	[dracut]=dracut,busybox,kpartx
 	[packages]=initramfs-tools,busybox,linux-image-amd64,linux-headers-amd64,dkms
 )
 dracut_omits="kernel-modules-extra nvdimm overlay-root qemu lunmask resume terminfo virtiofs"
