@@ -53,6 +53,7 @@ vdisk_mounted()
 # vdisk_is_read_only DIRECTORY: what is mounted there last counts
 vdisk_is_read_only()
 {
+	_found=''
 	while read -r _ _target _ _mode _; do
 		[ "$_target" != "$1" ] || _found=,$_mode,
 	done </proc/mounts
@@ -65,7 +66,7 @@ vdisk_is_read_only()
 # vdisk_mount_host DEVICE DIRECTORY
 vdisk_mount_host()
 {
-	_mode=rw
+	_mode=rw _type=''
 	! vdisk_has read-only || _mode=ro
 	mkdir -p "$2"
 	_other=$(vdisk_mounted "$1")
@@ -78,7 +79,7 @@ vdisk_mount_host()
 		[ -n "$_type" ] || { vdisk_bad "$vdisk_host: Holds no file system"; return; }
 		_text=$(vdisk_mount_as "$_type" "$_mode" "$1" "$2")
 	fi || {
-		vdisk_bad "$vdisk_host: Cannot be mounted as $_type: $(printf %s "$_text" | tr '\n' ' ')"
+		vdisk_bad "$vdisk_host: Cannot be mounted${_type:+ as $_type}: $(printf %s "$_text" | tr '\n' ' ')"
 		return
 	}
 	if [ "$_mode" = rw ] && vdisk_is_read_only "$2"; then
