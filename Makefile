@@ -108,7 +108,7 @@ FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
-	$(foreach f,vdisktab.sh host.sh made.sh shutdown.sh,userspace/boot/$f:$(BOOTDIR)/$f) \
+	$(foreach f,vdisktab.sh host.sh made.sh shutdown.sh attach-clean,userspace/boot/$f:$(BOOTDIR)/$f) \
 	userspace/boot/initramfs-tools/hook:$(INITRAMFSDIR)/hooks/vdisk \
 	userspace/boot/initramfs-tools/local-top:$(INITRAMFSDIR)/scripts/local-top/vdisk \
 	$(foreach f,$(wildcard userspace/boot/dracut/*),$f:$(DRACUTDIR)/$(notdir $f))

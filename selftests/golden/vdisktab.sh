@@ -63,7 +63,7 @@ Before=vdisk.target
 Type=oneshot
 RemainAfterExit=yes
 TimeoutSec=infinity
-ExecStart=/usr/sbin/vdisk attach -- web /srv/disk.vhd
+ExecStart=/usr/lib/vdisk/attach-clean -- web /srv/disk.vhd
 ExecStop=/usr/sbin/vdisk detach -- web'
 
 # What systemd itself thinks of it; it looks for the tool.
@@ -71,7 +71,7 @@ systemd_is_content()
 {
 	local output
 
-	sed -i 's,/usr/sbin/vdisk,/bin/true,' "$tmp/units/vdisk@web.service"
+	sed -i 's,=/usr/[^ ]*,=/bin/true,' "$tmp/units/vdisk@web.service"
 	cp "$top/userspace/systemd/vdisk.target" "$tmp/units"
 	output=$(systemd-analyze verify --man=no "$tmp/units/vdisk@web.service" 2>&1 |
 		grep -F -e vdisk || true)
@@ -105,7 +105,7 @@ generate <<'END'
 o /o.vhd ro,partitions,format=vhd,allow-path=/p\054\040q,commit=7,buffered
 END
 eq "options of the tool" "$(unit o | grep ExecStart)" \
-	'ExecStart=/usr/sbin/vdisk attach --read-only --partitions --format vhd --allow-path "/p, q" --options commit=7 --options buffered -- o /o.vhd'
+	'ExecStart=/usr/lib/vdisk/attach-clean --read-only --partitions --format vhd --allow-path "/p, q" --options commit=7 --options buffered -- o /o.vhd'
 
 generate <<'END'
 a-b\040c%d$e /m\040y/100%$"\134.vhd
@@ -116,7 +116,7 @@ eq "what systemd would take for its own is escaped: lines" "$(unit "$name" |
 	grep -E '^(Exec|Requires|Desc)')" \
 'Description=Disk image 100%%$"\.vhd as /dev/mapper/a-b c%%d$e
 RequiresMountsFor="/m y/100%%$\"\\.vhd"
-ExecStart=/usr/sbin/vdisk attach -- "a-b c%%d$$e" "/m y/100%%$$\"\\.vhd"
+ExecStart=/usr/lib/vdisk/attach-clean -- "a-b c%%d$$e" "/m y/100%%$$\"\\.vhd"
 ExecStop=/usr/sbin/vdisk detach -- "a-b c%%d$$e"'
 if command -v systemd-escape >/dev/null; then
 	eq "names are escaped as systemd-escape does" "$name" "$(systemd-escape 'a-b c%d$e')"
@@ -126,7 +126,7 @@ eq "a name that begins with a dot, an image that is a device" \
 'Description=Disk image wwn-0x5 as /dev/mapper/.x
 BindsTo=dev-disk-by\x2did-wwn\x2d0x5.device
 After=dev-disk-by\x2did-wwn\x2d0x5.device
-ExecStart=/usr/sbin/vdisk attach -- .x /dev/disk/by-id/wwn-0x5'
+ExecStart=/usr/lib/vdisk/attach-clean -- .x /dev/disk/by-id/wwn-0x5'
 
 # What an initramfs is told of x-initrd.attach: how findmnt sees things is made up.
 mkdir "$tmp/bin" "$tmp/host" "$tmp/host/my images"

@@ -127,6 +127,6 @@ vdisk_attach_image()
 		IFS=$vdisk_nl
 		set -f
 		# shellcheck disable=SC2086
-		vdisk attach $vdisk_args -- "$vdisk_name" "$_dir$vdisk_image" 2>&1
+		/lib/vdisk/attach-clean $vdisk_args -- "$vdisk_name" "$_dir$vdisk_image" 2>&1
 	) || { vdisk_bad "$(printf %s "${_text#vdisk: }" | tr '\n' ' ')"; return; }
 }

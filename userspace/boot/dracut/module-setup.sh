@@ -33,13 +33,14 @@ installkernel()
 install()
 {
 	inst "$(vdisk_tool)" /sbin/vdisk
-	inst_multiple mkdir rmdir mount umount readlink blkid findfs modprobe cat grep sed tr \
+	inst_multiple mkdir rmdir mount umount readlink blkid findfs modprobe cat grep sed tr head \
 		printf cp findmnt sync sleep
 	inst_multiple -o kpartx ntfs-3g mount.ntfs-3g
 	[ ! -e "$initdir/bin/ntfs-3g" ] || ln -sf ntfs-3g "$initdir/bin/@ntfs-3g"
 	inst_rules 66-vdisk.rules
 	inst_simple /usr/lib/vdisk/vdisktab.sh /lib/vdisk/vdisktab.sh
 	inst_simple /usr/lib/vdisk/host.sh /lib/vdisk/host.sh
+	inst_script /usr/lib/vdisk/attach-clean /lib/vdisk/attach-clean
 	# shellcheck disable=SC2154
 	inst_simple "$moddir/attach.sh" /lib/vdisk/attach.sh
 	mkdir -p "$initdir/etc/vdisk"
