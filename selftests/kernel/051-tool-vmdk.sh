@@ -31,7 +31,7 @@ for kind in monolithicSparse monolithicFlat twoGbMaxExtentSparse twoGbMaxExtentF
 	before=$(cid "$image")
 	t "$kind: attach" attach "$dm" "$image"
 	says "$kind: qemu refuses it" "$busy" qemu-io -f vmdk -c 'read 0 512' "$image"
-	says "$kind: a second attach is refused" 'in use' "$vdisk" attach "$dm-2" "$image"
+	says "$kind: a second attach is refused" "is attached: $dm" "$vdisk" attach "$dm-2" "$image"
 	t "$kind: read" dd if="/dev/mapper/$dm" of=/dev/null bs=1M count=1 status=none
 	t "$kind: detach" "$vdisk" detach "$dm"
 	eq "$kind: reading changes no id" "$(cid "$image")" "$before"
@@ -51,7 +51,7 @@ done
 qemu-img create -q -f vmdk -b monolithicSparse.vmdk -F vmdk child.vmdk
 t "attach a child" attach "$dm" --read-only child.vmdk
 t "it reads its parent" cmp -n $((3 << 20)) -i 0:$((5 << 20)) pattern "/dev/mapper/$dm"
-says "its parent cannot be attached for writing" 'in use' \
+says "its parent cannot be attached for writing" "is attached: $dm" \
 	"$vdisk" attach "$dm-2" monolithicSparse.vmdk
 t "its parent can be read" attach "$dm-2" --read-only monolithicSparse.vmdk
 t "detach the parent" "$vdisk" detach "$dm-2"
