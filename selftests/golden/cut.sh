@@ -9,7 +9,7 @@ need_cmd gcc
 cd "$tmp" || exit
 gcc -O2 -D_FILE_OFFSET_BITS=64 -shared -fPIC -o cut.so "$here/../lib/cut.c" -ldl ||
 	skip_all "cut.c does not build"
-points=12
+points=6
 [ -z "${VDISK_LONG:-}" ] || points=400
 
 python3 - <<'END'
