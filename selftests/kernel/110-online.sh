@@ -154,7 +154,23 @@ eq "what is wrong goes to a file on it" "$status $(cat "$own/said")" \
 	"1 vdisk: own.vhd: File exists"
 t "it is written" dd if=/dev/zero of="$own/more" bs=64k count=1 conv=fsync status=none
 
+# A split image gets a further extent, which the device has at once.
+"$vdisk" create -f vmdk -o subformat=twoGbMaxExtentSparse s.vmdk 2G
+attach "$dm-split" s.vmdk >/dev/null
+t "a split image grows" "$vdisk" resize "$dm-split" 2052M
+head -c 4M /dev/urandom >noise
+t "its new extent is written" dd if=noise of="/dev/mapper/$dm-split" bs=1M seek=2046 \
+	oflag=direct conv=notrunc status=none
+t "detach it" "$vdisk" detach "$dm-split"
+eq "both extents have it" \
+	"$(qemu-img convert -f vmdk -O raw s.vmdk s.raw && tail -c 6M s.raw | head -c 4M | sha256sum)" \
+	"$(sha256sum <noise)"
+
 # What cannot be changed is left alone.
+"$vdisk" create -f parallels -o bundle=on d.hdd 8M
+attach "$dm-bundle" d.hdd >/dev/null
+one "an attached bundle" '^vdisk: .*/d.hdd: Disks of bundles keep their size$' \
+	"$vdisk" resize "$dm-bundle" 16M
 "$vdisk" create -f qed read.qed 8M
 attach "$dm-read" -r read.qed >/dev/null
 one "a device for reading" "^vdisk: $dm-read: Device is attached for reading only\$" \
@@ -171,6 +187,6 @@ one "a new parent that is not there" '^vdisk: .*gone.qed: No such file' \
 	"$vdisk" rebase -b gone.qed "$dm-read"
 one "a size that cannot be" '^vdisk: .*: QED tables hold fewer sectors' \
 	"$vdisk" resize "$dm-read" 4096T
-eq "all go on" "$(dmsetup info -c --noheadings -o suspended "$dm-read" "$dm" | tr '\n' ' ')" \
-	"Active Active "
+eq "all go on" "$(dmsetup info -c --noheadings -o suspended "$dm-read" "$dm" \
+	"$dm-bundle" | tr '\n' ' ')" "Active Active Active "
 ktap_end
