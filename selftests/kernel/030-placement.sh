@@ -101,9 +101,11 @@ in_file xfs xfs "$disk"
 in_file btrfs btrfs "$disk"
 in_file ext4-buffered ext4 "$disk" -o buffered
 in_file ext4-4k ext4 "$disk4k"
-in_file xfs-4k xfs "$disk4k"
 on_device device "$disk"
-on_device device-buffered "$disk" -o buffered
+if [ -n "${VDISK_LONG:-}" ]; then
+	in_file xfs-4k xfs "$disk4k"
+	on_device device-buffered "$disk" -o buffered
+fi
 on_device device-4k "$disk4k"
 
 # Over a loop device, whose sectors are what its file lets them be.

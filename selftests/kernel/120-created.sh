@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G timeout=600
+# VM: disk=2G timeout=900 long
 #
 # Every sub-format that `vdisk create` makes, from its first byte on: attached
 # while it is empty, filled through the device, and read by qemu-img, or by the
