@@ -259,7 +259,8 @@ class Race:
             buf = memory.part(n * SECTOR, rnd.randrange(8))
             os.preadv(fd, [buf], (self.base + at) * SECTOR)
             self.reads += 1
-            self.wrong = self.wrong or self.check(bytes(buf), at, allowed)
+            wrong = self.check(bytes(buf), at, allowed)
+            self.wrong = self.wrong or wrong and "beside writes: " + wrong
         os.close(fd)
 
     def settle(self, first, last_of):
