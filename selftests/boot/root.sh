@@ -153,7 +153,7 @@ purge_packages()
 {
 	t "$case: and purged" in_root dpkg --purge vdisk-tools dm-vdisk-dkms
 	eq "$case: nothing is left of them" "$(cd "$root" && find . -xdev -name '*vdisk*' \
-		-not -path './var/cache/*' -not -name 'vdisk-boot*' -not -name '.vdisk*')" ""
+		-not -path './var/cache/*' -not -path ./etc/vdisktab -not -name 'vdisk-boot*' -not -name '.vdisk*')" ""
 	eq "$case: not in the initramfs either" \
 		"$(in_root lsinitramfs "/boot/initrd.img-$kernel" | grep vdisk || true)" ""
 }
