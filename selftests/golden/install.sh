@@ -28,10 +28,24 @@ wanted()
 {
 	sort -k 2 <<-END
 	644 lib/modules/$release/$module
+	755 lib/systemd/system-generators/vdisk-generator
+	644 lib/systemd/system/vdisk.target
 	644 lib/udev/rules.d/66-vdisk.rules
+	755 usr/lib/dracut/modules.d/90vdisk/attach.sh
+	755 usr/lib/dracut/modules.d/90vdisk/detach.sh
+	755 usr/lib/dracut/modules.d/90vdisk/module-setup.sh
+	755 usr/lib/dracut/modules.d/90vdisk/parse.sh
+	755 usr/lib/vdisk/attach-clean
+	644 usr/lib/vdisk/host.sh
+	644 usr/lib/vdisk/made.sh
+	644 usr/lib/vdisk/shutdown.sh
+	644 usr/lib/vdisk/vdisktab.sh
 	755 $1/sbin/vdisk
 	644 $1/share/bash-completion/completions/vdisk
+	644 $1/share/man/man5/vdisktab.5
 	644 $1/share/man/man8/vdisk.8
+	755 usr/share/initramfs-tools/hooks/vdisk
+	755 usr/share/initramfs-tools/scripts/local-top/vdisk
 	END
 }
 

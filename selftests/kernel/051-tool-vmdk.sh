@@ -31,7 +31,7 @@ for kind in monolithicSparse monolithicFlat twoGbMaxExtentSparse twoGbMaxExtentF
 	before=$(cid "$image")
 	t "$kind: attach" attach "$dm" "$image"
 	says "$kind: qemu refuses it" "$busy" qemu-io -f vmdk -c 'read 0 512' "$image"
-	says "$kind: a second attach is refused" "is attached: $dm" "$vdisk" attach "$dm-2" "$image"
+	says "$kind: a second attach is refused" 'is attached|in use' "$vdisk" attach "$dm-2" "$image"
 	t "$kind: read" dd if="/dev/mapper/$dm" of=/dev/null bs=1M count=1 status=none
 	t "$kind: detach" "$vdisk" detach "$dm"
 	eq "$kind: reading changes no id" "$(cid "$image")" "$before"
