@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G disk=512M timeout=600
+# VM: disk=2G disk=512M timeout=900 long
 #
 # Space: a file system that is full, how files grow, what is given back and found
 # again, zeroes that hide a parent, what a flush costs, and a flush that fails.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=2G timeout=600
+# VM: disk=2G timeout=900 long
 #
 # resize, snapshot and rebase of an attached device: who writes meanwhile sees no
 # error, and what was written is there afterwards, in whichever file it belongs.

@@ -60,7 +60,7 @@ done
 wait "${writers[@]}"
 eq "shared base: all written at the same time" "$(cat "$dir"/child*/said | grep -c ' ok$')" 4
 each_reads "has no other's writes" 100 "${children[@]}"
-says "shared base: it cannot be written meanwhile" 'lock|busy|use' \
+says "shared base: it cannot be written meanwhile" 'is attached|in use' \
 	"$vdisk" attach -f raw "$dm-base" "$dir/shared/base.raw"
 t "shared base: it can be read" attach "$dm-base" -r -f raw "$dir/shared/base.raw"
 t "shared base: detach" "$vdisk" detach "$dm-base"
