@@ -63,6 +63,8 @@ one_block_lost()
 
 	cp "$good" "$bad"
 	set_fields "bat.2=$entry"
+	# Of such lines there are no more than ten in five seconds.
+	sleep 5
 	t "entry $entry: it is attached" dm_create "$dm-x" "0 $n vdisk rw 1 1 $n vhd 1 $bad"
 	if capture said lost; then
 		pass "entry $entry: its block cannot be read"
