@@ -13,7 +13,7 @@ trip=$tmp/trip.so
 "${CC:-cc}" -shared -fPIC -O1 -o "$trip" "$here/../lib/trip.c" -ldl
 # Each verb is cut off at so many places, evenly spread.
 places=${VDISK_LONG:+40}
-places=${places:-$((${VDISK_LONG:-0} ? 7 : 3))}
+places=${places:-3}
 
 python3 - <<'PYTHON'
 import random
