@@ -183,9 +183,17 @@ struct vdisk_block *vdisk_cache_find(struct vdisk_cache *cache, u64 off)
 
 	if (!b || block_state(b) != VDISK_BLOCK_READY)
 		return NULL;
-	if (!READ_ONCE(b->used))
+	if (!READ_ONCE(b->used)) {
 		WRITE_ONCE(b->used, true);
+		if (READ_ONCE(b->ahead))
+			vdisk_ahead_used(b);
+	}
 	return b;
+}
+
+bool vdisk_cache_holds(struct vdisk_cache *cache, u64 off)
+{
+	return xa_load(&cache->blocks, off / VDISK_BLOCK);
 }
 
 /* Wait until a block is loaded, or could not be. */
@@ -305,7 +313,7 @@ bool vdisk_cache_blank(struct vdisk_cache *cache, u64 off)
 	struct vdisk_block *b;
 	int r;
 
-	if (xa_load(&cache->blocks, off / VDISK_BLOCK))
+	if (vdisk_cache_holds(cache, off))
 		return true;
 	b = block_alloc(cache, off, gfp | __GFP_ZERO);
 	if (!b)

@@ -38,6 +38,7 @@ struct vdisk_block {
 	enum vdisk_block_state state;	/* release/acquire: data is there */
 	int error;			/* FAILED */
 	bool used;			/* since the last pass of the shrinker */
+	u64 ahead;			/* not used yet: loaded for this sector */
 	u8 dirty;			/* cache->lock: sectors, bit 0 the first */
 	u8 writing;			/* commit_lock: sectors of shadow */
 	unsigned int pins;		/* cache->lock */
@@ -65,6 +66,9 @@ void vdisk_cache_empty(struct vdisk_cache *cache);
 
 /* Under RCU: the block that holds byte @off, or NULL if it is not there. */
 struct vdisk_block *vdisk_cache_find(struct vdisk_cache *cache, u64 off);
+
+/* Is it there, loaded or loading? Any context; true only for the moment. */
+bool vdisk_cache_holds(struct vdisk_cache *cache, u64 off);
 
 /*
  * The block that holds byte @off, loaded and pinned: it stays until unpinned.

@@ -113,6 +113,7 @@ static struct vdisk_image *image_open(struct vdisk *v, unsigned int l,
 	xa_init(&image->pool);
 	xa_init(&image->touched);
 	INIT_WORK(&image->scan_work, vdisk_pool_scan);
+	INIT_WORK(&image->ahead_work, vdisk_ahead_work);
 	init_waitqueue_head(&image->scan_wait);
 	mutex_init(&image->grow_lock);
 	mutex_init(&image->commit_lock);
@@ -245,6 +246,7 @@ int vdisk_image_start_all(struct vdisk *v)
 /* Forget what was read, and the places that are free. */
 static void image_forget(struct vdisk_image *image)
 {
+	cancel_work_sync(&image->ahead_work);
 	vdisk_grain_forget_all(image);
 	vdisk_cache_empty(&image->cache);
 	xa_destroy(&image->pool);

@@ -163,6 +163,7 @@ int vdisk_lookup_wait(struct vdisk *v, int top, u64 sector, u64 sectors,
 		r = pin_missing(&pins, where);
 		if (r)
 			break;
+		vdisk_ahead_missed(where->image, sector - where->image->first_sec);
 		top = (int)where->layer;
 		sectors = where->sectors;
 	}

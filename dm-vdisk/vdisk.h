@@ -100,6 +100,9 @@ struct vdisk_image {
 	struct vdisk_cache cache;
 	seqcount_spinlock_t seq;	/* table bytes change under cache.lock */
 	struct xarray grains;		/* struct vdisk_grain by sector of the file */
+	struct work_struct ahead_work;
+	u64 ahead_sec;			/* READ_ONCE: read tables ahead of it */
+	u64 missed_sec;			/* READ_ONCE: the last miss */
 
 	/* Writers only. */
 	struct list_head claims;	/* cache.lock */
@@ -292,6 +295,14 @@ void vdisk_io_seg_done(struct vdisk_seg *seg, blk_status_t status);
  */
 int vdisk_level_find(struct vdisk *v, u64 sector, u64 *sectors, bool *known);
 void vdisk_level_learn(struct vdisk *v, u64 sector, u64 sectors);
+
+/*
+ * ahead.c APIs: a lookup of a sector of the image had to load a block; a block
+ * that was loaded ahead is used for the first time (any context).
+ */
+void vdisk_ahead_missed(struct vdisk_image *image, u64 sector);
+void vdisk_ahead_used(struct vdisk_block *b);
+void vdisk_ahead_work(struct work_struct *work);
 
 /*
  * lookup.c APIs. vdisk_lookup() answers for sectors of the disk, looking from
