@@ -14,7 +14,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 packages=(
 	# building
 	gcc libc6-dev make pkg-config kmod
-	libdevmapper-dev libjson-c-dev libxml2-dev uuid-dev zlib1g-dev
+	libdevmapper-dev libexpat1-dev libjson-c-dev uuid-dev zlib1g-dev
 	# sanitizers come with gcc; checks of the source
 	sparse shellcheck binutils git
 	# the virtual machine

@@ -1,66 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * DiskDescriptor.xml of a Parallels bundle. It comes with the image, so the
- * parser is kept from doing anything but parsing: no network, no DTD, and with
- * it no entities.
- */
+/* DiskDescriptor.xml of a Parallels bundle: what its elements mean. */
 #define _GNU_SOURCE
 #include <ctype.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
 #include <stdlib.h>
 
 #include "bundle.h"
 #include "out.h"
+#include "xml.h"
 
 #define NO_GUID "{00000000-0000-0000-0000-000000000000}"
 /* The top where nothing says which; an ordinary one where something does. */
 #define TOP_GUID "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
 
-static xmlNode *child(xmlNode *node, const char *name)
-{
-	node = node ? node->children : NULL;
-	while (node && (node->type != XML_ELEMENT_NODE ||
-			strcmp((const char *)node->name, name)))
-		node = node->next;
-	return node;
-}
-
-static xmlNode *next_same(xmlNode *node)
-{
-	const xmlChar *name = node->name;
-
-	do {
-		node = node->next;
-	} while (node && (node->type != XML_ELEMENT_NODE ||
-			  xmlStrcmp(node->name, name)));
-	return node;
-}
-
 /* The text of a child without blanks around, or NULL. */
-static char *text_of(xmlNode *node, const char *name)
+static char *text_of(const struct xml *xml, const struct xml_node *node,
+		     const char *name)
 {
-	xmlChar *all;
-	char *from, *end, *text;
-
-	node = child(node, name);
-	all = node ? xmlNodeGetContent(node) : NULL;
-	if (!all)
-		return NULL;
-	from = (char *)all;
-	while (isspace((unsigned char)*from))
-		from++;
-	end = from + strlen(from);
-	while (end > from && isspace((unsigned char)end[-1]))
-		end--;
-	text = out_text("%.*s", (int)(end - from), from);
-	xmlFree(all);
-	return text;
+	node = xml_child(node, name);
+	return node ? xml_text(xml, node) : NULL;
 }
 
-static char *guid_of(xmlNode *node, const char *name)
+static char *guid_of(const struct xml *xml, const struct xml_node *node,
+		     const char *name)
 {
-	char *text = text_of(node, name), *p;
+	char *text = text_of(xml, node, name), *p;
 
 	for (p = text; p && *p; p++)
 		*p = (char)tolower((unsigned char)*p);
@@ -68,9 +31,10 @@ static char *guid_of(xmlNode *node, const char *name)
 }
 
 /* 1 = read, 0 = not there, -1 = no number */
-static int number_of(xmlNode *node, const char *name, u64 *v)
+static int number_of(const struct xml *xml, const struct xml_node *node,
+		     const char *name, u64 *v)
 {
-	char *text = text_of(node, name), *p;
+	char *text = text_of(xml, node, name), *p;
 	bool good = text && *text;
 
 	*v = 0;
@@ -105,7 +69,8 @@ const struct bundle_image *bundle_image(const struct bundle_storage *storage,
 	return NULL;
 }
 
-static char *parse_image(xmlNode *node, struct bundle_storage *s)
+static char *parse_image(const struct xml *xml, const struct xml_node *node,
+			 struct bundle_storage *s)
 {
 	struct bundle_image *image;
 	char *type;
@@ -114,7 +79,8 @@ static char *parse_image(xmlNode *node, struct bundle_storage *s)
 	s->image = out_grow(s->image, s->nr + 1, sizeof(*s->image));
 	image = &s->image[s->nr++];
 	*image = (struct bundle_image){
-		.guid = guid_of(node, "GUID"), .file = text_of(node, "File"),
+		.guid = guid_of(xml, node, "GUID"),
+		.file = text_of(xml, node, "File"),
 	};
 	if (!image->guid || !image->file)
 		return bad("Image without GUID or File");
@@ -124,17 +90,18 @@ static char *parse_image(xmlNode *node, struct bundle_storage *s)
 	s->nr++;
 	if (known)
 		return bad_text("Two images of one GUID", image->guid);
-	type = text_of(node, "Type");
+	type = text_of(xml, node, "Type");
 	image->plain = type && !strcmp(type, "Plain");
 	known = image->plain || (type && !strcmp(type, "Compressed"));
 	free(type);
 	return known ? NULL : bad_text("Unknown type of image", image->file);
 }
 
-static char *parse_storage(xmlNode *node, struct bundle *b)
+static char *parse_storage(const struct xml *xml, const struct xml_node *node,
+			   struct bundle *b)
 {
 	struct bundle_storage *s;
-	xmlNode *image;
+	const struct xml_node *image;
 	char *what = NULL;
 
 	if (b->nr == BUNDLE_MAX_STORAGES)
@@ -142,15 +109,15 @@ static char *parse_storage(xmlNode *node, struct bundle *b)
 	b->storage = out_grow(b->storage, b->nr + 1, sizeof(*b->storage));
 	s = &b->storage[b->nr++];
 	*s = (struct bundle_storage){ .nr = 0 };
-	if (number_of(node, "Start", &s->start_sec) <= 0 ||
-	    number_of(node, "End", &s->end_sec) <= 0 ||
+	if (number_of(xml, node, "Start", &s->start_sec) <= 0 ||
+	    number_of(xml, node, "End", &s->end_sec) <= 0 ||
 	    s->start_sec >= s->end_sec)
 		return bad("Storage without a start and an end");
-	if (number_of(node, "Blocksize", &s->block_sec) < 0)
+	if (number_of(xml, node, "Blocksize", &s->block_sec) < 0)
 		return bad("Blocksize is no number");
-	for (image = child(node, "Image"); image && !what;
-	     image = next_same(image))
-		what = parse_image(image, s);
+	for (image = xml_child(node, "Image"); image && !what;
+	     image = xml_next(image))
+		what = parse_image(xml, image, s);
 	return what;
 }
 
@@ -161,15 +128,16 @@ static int by_start(const void *a, const void *b)
 	return p->start_sec < q->start_sec ? -1 : p->start_sec > q->start_sec;
 }
 
-static char *parse_storages(xmlNode *root, struct bundle *b)
+static char *parse_storages(const struct xml *xml, struct bundle *b)
 {
-	xmlNode *node = child(child(root, "StorageData"), "Storage");
+	const struct xml_node *node =
+		xml_child(xml_child(xml->root, "StorageData"), "Storage");
 	char *what = NULL;
 	unsigned int i;
 	u64 at = 0;
 
-	for (; node && !what; node = next_same(node))
-		what = parse_storage(node, b);
+	for (; node && !what; node = xml_next(node))
+		what = parse_storage(xml, node, b);
 	if (what)
 		return what;
 	qsort(b->storage, b->nr, sizeof(*b->storage), by_start);
@@ -188,31 +156,33 @@ static char *parse_storages(xmlNode *root, struct bundle *b)
 }
 
 /* What a guest's bytes would not be without. */
-static char *parse_parameters(xmlNode *root, struct bundle *b)
+static char *parse_parameters(const struct xml *xml, struct bundle *b)
 {
-	xmlNode *node = child(root, "Disk_Parameters");
+	const struct xml_node *node = xml_child(xml->root, "Disk_Parameters");
 	char *engine, *what = NULL;
 	u64 padding;
 
-	if (number_of(node, "Disk_size", &b->size_sec) <= 0)
+	if (number_of(xml, node, "Disk_size", &b->size_sec) <= 0)
 		return bad("Disk_size is no number");
-	if (number_of(node, "Padding", &padding) && padding)
+	if (number_of(xml, node, "Padding", &padding) && padding)
 		return bad("Disk with padding");
-	engine = guid_of(child(node, "Encryption"), "Engine");
+	engine = guid_of(xml, xml_child(node, "Encryption"), "Engine");
 	if (engine && *engine && strcmp(engine, NO_GUID))
 		what = bad_text("Disk is encrypted", engine);
 	free(engine);
 	return what;
 }
 
-static xmlNode *find_shot(xmlNode *snapshots, const char *guid)
+static const struct xml_node *find_shot(const struct xml *xml,
+					const struct xml_node *snapshots,
+					const char *guid)
 {
-	xmlNode *node = child(snapshots, "Shot");
+	const struct xml_node *node = xml_child(snapshots, "Shot");
 	char *is;
 	bool same;
 
-	for (; node; node = next_same(node)) {
-		is = guid_of(node, "GUID");
+	for (; node; node = xml_next(node)) {
+		is = guid_of(xml, node, "GUID");
 		same = is && !strcmp(is, guid);
 		free(is);
 		if (same)
@@ -222,10 +192,12 @@ static xmlNode *find_shot(xmlNode *snapshots, const char *guid)
 }
 
 /* Walk from the top to the root. Takes @guid over. */
-static char *parse_layers(xmlNode *snapshots, struct bundle *b, char *guid)
+static char *parse_layers(const struct xml *xml,
+			  const struct xml_node *snapshots, struct bundle *b,
+			  char *guid)
 {
+	const struct xml_node *shot;
 	unsigned int i;
-	xmlNode *shot;
 	char *what;
 
 	while (guid && strcmp(guid, NO_GUID)) {
@@ -240,10 +212,10 @@ static char *parse_layers(xmlNode *snapshots, struct bundle *b, char *guid)
 			return what;
 		}
 		b->layer[b->nr_layers++] = guid;
-		shot = find_shot(snapshots, guid);
-		if (!shot && (b->nr_layers > 1 || child(snapshots, "Shot")))
+		shot = find_shot(xml, snapshots, guid);
+		if (!shot && (b->nr_layers > 1 || xml_child(snapshots, "Shot")))
 			return bad_text("No such snapshot", guid);
-		guid = guid_of(shot, "ParentGUID");
+		guid = guid_of(xml, shot, "ParentGUID");
 	}
 	free(guid);
 	return NULL;
@@ -269,25 +241,25 @@ static char *check_layers(const struct bundle *b)
 	return NULL;
 }
 
-static char *parse_root(xmlNode *root, struct bundle *b)
+static char *parse_root(const struct xml *xml, struct bundle *b)
 {
-	xmlNode *snapshots = child(root, "Snapshots");
+	const struct xml_node *snapshots = xml_child(xml->root, "Snapshots");
 	char *top, *what;
 
-	if (!root || strcmp((const char *)root->name, "Parallels_disk_image"))
+	if (strcmp(xml->root->name, "Parallels_disk_image"))
 		return bad("Not a description of a Parallels disk");
-	what = parse_parameters(root, b);
+	what = parse_parameters(xml, b);
 	if (!what)
-		what = parse_storages(root, b);
+		what = parse_storages(xml, b);
 	if (what)
 		return what;
-	top = guid_of(snapshots, "TopGUID");
+	top = guid_of(xml, snapshots, "TopGUID");
 	/* Old disks without snapshots gave their one image any GUID. */
-	if (!top && !child(snapshots, "Shot") && b->storage[0].nr == 1)
+	if (!top && !xml_child(snapshots, "Shot") && b->storage[0].nr == 1)
 		top = out_text("%s", b->storage[0].image[0].guid);
 	if (!top)
 		top = out_text("%s", TOP_GUID);
-	what = parse_layers(snapshots, b, top);
+	what = parse_layers(xml, snapshots, b, top);
 	if (!what && !b->nr_layers)
 		what = bad("No snapshot is the top");
 	return what ? what : check_layers(b);
@@ -295,22 +267,16 @@ static char *parse_root(xmlNode *root, struct bundle *b)
 
 char *bundle_parse(struct bundle *bundle, const char *text, size_t len)
 {
-	const int flags = XML_PARSE_NONET | XML_PARSE_NOERROR |
-			  XML_PARSE_NOWARNING | XML_PARSE_NOCDATA;
-	xmlDoc *doc;
+	const char *why;
+	struct xml xml;
 	char *what;
 
 	*bundle = (struct bundle){ .nr = 0 };
 	if (len > BUNDLE_MAX_LEN)
 		return out_text("%s is longer than 1 MiB: %zu", BUNDLE_FILE, len);
-	doc = xmlReadMemory(text, (int)len, BUNDLE_FILE, NULL, flags);
-	if (!doc)
-		return bad("No well-formed XML");
-	if (doc->intSubset || doc->extSubset)
-		what = bad("Has a document type definition");
-	else
-		what = parse_root(xmlDocGetRootElement(doc), bundle);
-	xmlFreeDoc(doc);
+	why = xml_parse(&xml, text, len);
+	what = why ? bad(why) : parse_root(&xml, bundle);
+	xml_free(&xml);
 	return what;
 }
 

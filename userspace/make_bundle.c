@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* New Parallels images, alone and in bundles. */
 #define _GNU_SOURCE
-#include <libxml/xmlwriter.h>
 #include <stdlib.h>
 #include <uuid.h>
 
 #include "bundle.h"
 #include "make.h"
 #include "out.h"
+#include "xml.h"
 
 #define NO_GUID "{00000000-0000-0000-0000-000000000000}"
 #define TOP_GUID "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
@@ -32,24 +32,49 @@ static char *bundle_path(const struct make *make)
 	return out_text("%.*s", (int)len, make->image);
 }
 
-static void element(xmlTextWriter *w, const char *name, const char *text)
+/* A description on its way out, and how deep its next line stands. */
+struct writer {
+	FILE *to;
+	int depth;
+};
+
+static void indent(const struct writer *w)
 {
-	xmlTextWriterWriteElement(w, BAD_CAST name, BAD_CAST text);
+	fprintf(w->to, "%*s", 4 * w->depth, "");
 }
 
-static void number(xmlTextWriter *w, const char *name, u64 v)
+static void element(const struct writer *w, const char *name, const char *text)
 {
-	xmlTextWriterWriteFormatElement(w, BAD_CAST name, "%llu",
-					(unsigned long long)v);
+	indent(w);
+	fprintf(w->to, "<%s>", name);
+	xml_put(w->to, text);
+	fprintf(w->to, "</%s>\n", name);
 }
 
-static void start(xmlTextWriter *w, const char *name)
+static void number(const struct writer *w, const char *name, u64 v)
 {
-	xmlTextWriterStartElement(w, BAD_CAST name);
+	char text[24];
+
+	sprintf(text, "%llu", (unsigned long long)v);
+	element(w, name, text);
+}
+
+static void start(struct writer *w, const char *name)
+{
+	indent(w);
+	fprintf(w->to, "<%s>\n", name);
+	w->depth++;
+}
+
+static void end(struct writer *w, const char *name)
+{
+	w->depth--;
+	indent(w);
+	fprintf(w->to, "</%s>\n", name);
 }
 
 /* The product must be the size exactly, so tracks get as short as it takes. */
-static void geometry(xmlTextWriter *w, u64 sectors)
+static void geometry(const struct writer *w, u64 sectors)
 {
 	static const u8 tracks[] = { 63, 32, 16, 8, 4, 2, 1 };
 	u64 heads = 16;
@@ -66,7 +91,7 @@ static void geometry(xmlTextWriter *w, u64 sectors)
 	number(w, "Sectors", tracks[i]);
 }
 
-static void parameters(xmlTextWriter *w, const struct make *make)
+static void parameters(struct writer *w, const struct make *make)
 {
 	uuid_t id;
 	char text[UUID_STR_LEN + 2] = "{";
@@ -83,12 +108,12 @@ static void parameters(xmlTextWriter *w, const struct make *make)
 	start(w, "Encryption");
 	element(w, "Engine", NO_GUID);
 	element(w, "Data", "");
-	xmlTextWriterEndElement(w);
+	end(w, "Encryption");
 	element(w, "UID", text);
-	xmlTextWriterEndElement(w);
+	end(w, "Disk_Parameters");
 }
 
-static void storage(xmlTextWriter *w, const struct make *make,
+static void storage(struct writer *w, const struct make *make,
 		    const char *file)
 {
 	start(w, "StorageData");
@@ -100,49 +125,48 @@ static void storage(xmlTextWriter *w, const struct make *make,
 	element(w, "GUID", TOP_GUID);
 	element(w, "Type", "Compressed");
 	element(w, "File", file);
-	xmlTextWriterEndElement(w);
-	xmlTextWriterEndElement(w);
-	xmlTextWriterEndElement(w);
+	end(w, "Image");
+	end(w, "Storage");
+	end(w, "StorageData");
 	start(w, "Snapshots");
 	start(w, "Shot");
 	element(w, "GUID", TOP_GUID);
 	element(w, "ParentGUID", NO_GUID);
-	xmlTextWriterEndElement(w);
-	xmlTextWriterEndElement(w);
+	end(w, "Shot");
+	end(w, "Snapshots");
 }
 
-/* NULL if there is no memory. */
-static xmlBuffer *description(const struct make *make, const char *file)
+/* To be freed; NULL if there is no memory. */
+static char *description(const struct make *make, const char *file)
 {
-	xmlBuffer *buf = xmlBufferCreate();
-	xmlTextWriter *w = buf ? xmlNewTextWriterMemory(buf, 0) : NULL;
+	struct writer w = { .depth = 0 };
+	char *text = NULL;
+	size_t len;
 
-	if (!w) {
-		xmlBufferFree(buf);
+	w.to = open_memstream(&text, &len);
+	if (!w.to)
 		return NULL;
-	}
-	xmlTextWriterSetIndent(w, 1);
-	xmlTextWriterSetIndentString(w, BAD_CAST "    ");
-	xmlTextWriterStartDocument(w, NULL, "UTF-8", NULL);
-	start(w, "Parallels_disk_image");
-	xmlTextWriterWriteAttribute(w, BAD_CAST "Version", BAD_CAST "1.0");
-	parameters(w, make);
-	storage(w, make, file);
-	xmlTextWriterEndDocument(w);
-	xmlFreeTextWriter(w);
-	return buf;
+	fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+	      "<Parallels_disk_image Version=\"1.0\">\n", w.to);
+	w.depth++;
+	parameters(&w, make);
+	storage(&w, make, file);
+	end(&w, "Parallels_disk_image");
+	if (!fclose(w.to))
+		return text;
+	free(text);
+	return NULL;
 }
 
 /* A name that does not come back was none for XML. */
-static bool check_description(const struct make *make, const xmlBuffer *buf,
+static bool check_description(const struct make *make, const char *text,
 			      const char *file)
 {
 	struct bundle bundle;
 	char *what;
 	bool good;
 
-	what = bundle_parse(&bundle, (const char *)xmlBufferContent(buf),
-			    (size_t)xmlBufferLength(buf));
+	what = bundle_parse(&bundle, text, strlen(text));
 	good = !what && !strcmp(bundle.storage[0].image[0].file, file);
 	bundle_free(&bundle);
 	free(what);
@@ -157,21 +181,20 @@ static bool make_bundle(struct make *make)
 	char *path = bundle_path(make), *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	char *file = out_text("%s.0.%s.hds", name, TOP_GUID);
-	xmlBuffer *buf = description(make, file);
+	char *text = description(make, file);
 	bool good;
 
-	if (!buf)
+	if (!text)
 		out_error(make->image, "%s", strerror(ENOMEM));
-	good = buf && check_description(make, buf, file) &&
+	good = text && check_description(make, text, file) &&
 	       make_directory(make, path) &&
 	       make_file_inside(make, BUNDLE_FILE) &&
-	       make_content(make, xmlBufferContent(buf),
-			    (size_t)xmlBufferLength(buf)) &&
+	       make_content(make, text, strlen(text)) &&
 	       /* Empty: Parallels Desktop wants it to be there. */
 	       make_file_inside(make, name) &&
 	       make_file_inside(make, file) &&
 	       make_part(make, &vdisk_parallels_maker, &make->recipe);
-	xmlBufferFree(buf);
+	free(text);
 	free(file);
 	free(path);
 	return good;

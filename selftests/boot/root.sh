@@ -10,7 +10,7 @@ declare -A root_packages=(
 )
 dracut_omits="kernel-modules-extra nvdimm overlay-root qemu lunmask resume terminfo virtiofs"
 dracut_omits+=" usrmount crypt i18n"
-common_packages=systemd-sysv,udev,kmod,dmsetup,libjson-c5,libxml2,zstd,xfsprogs,e2fsprogs
+common_packages=systemd-sysv,udev,kmod,dmsetup,libjson-c5,libexpat1,zstd,xfsprogs,e2fsprogs
 
 # cached_root: $tarball, of the packages, made once
 cached_root()
