@@ -252,6 +252,39 @@ static int check_header(const struct vdisk_params *params,
 	return 0;
 }
 
+/* Nothing but the creator says that blktap's map may be behind the BAT: or 0. */
+static u64 batmap_off(const struct vdisk_geom *geom, u64 file_len)
+{
+	u64 off = vdisk_align(geom->priv[BAT_OFF] + geom->priv[BAT_ENTRIES] * 4,
+			      VDISK_SECTOR, 0);
+
+	if (geom->priv[CREATOR] != VHD_BY_BLKTAP || off > file_len ||
+	    file_len - off < VDISK_SECTOR)
+		return 0;
+	return off;
+}
+
+/* The map's header also says whether blktap encrypted the blocks. */
+static int check_batmap(const struct vdisk_params *params,
+			struct vdisk_step *step, const struct vdisk_geom *geom)
+{
+	u64 off = batmap_off(geom, params->file_len);
+	struct vhd_batmap_disk map;
+
+	if (!off)
+		return 0;
+	/* Footer, copy, header and this are all the views that there are. */
+	if (geom->priv[HEADER_OFF] % VDISK_BLOCK > VDISK_BLOCK - VHD_HEADER_LEN)
+		return vdisk_bad(step, "VHD header of blktap crosses a block",
+				 geom->priv[HEADER_OFF]);
+	if (vdisk_copy(step, off, &map, sizeof(map)))
+		return -EAGAIN;
+	if (!memcmp(map.cookie, "tdbatmap", sizeof(map.cookie)) &&
+	    map.key == VHD_KEY_HASHED)
+		return vdisk_bad(step, "VHD blocks are encrypted", map.key);
+	return 0;
+}
+
 static int open_sparse(const struct vdisk_params *params,
 		       struct vdisk_step *step, u64 header_off,
 		       struct vdisk_geom *geom)
@@ -304,7 +337,7 @@ static int open_sparse(const struct vdisk_params *params,
 		memcpy(geom->parent_id, h.parent_unique_id,
 		       sizeof(geom->parent_id));
 	}
-	return 0;
+	return check_batmap(params, step, geom);
 }
 
 static int vhd_open(const struct vdisk_params *params, struct vdisk_step *step,
@@ -579,16 +612,13 @@ static int walk_locator(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
-/* Nothing but the creator says that blktap's map may be behind the BAT. */
 static int walk_batmap(const struct vdisk_geom *geom, struct vdisk_step *step,
 		       bool bits, struct vdisk_range *range)
 {
-	u64 off = vdisk_align(geom->priv[BAT_OFF] + geom->priv[BAT_ENTRIES] * 4,
-			      VDISK_SECTOR, 0), len = VDISK_SECTOR;
+	u64 off = batmap_off(geom, step->file_len), len = VDISK_SECTOR;
 	struct vhd_batmap_disk map;
 
-	if (geom->priv[CREATOR] != VHD_BY_BLKTAP || off > step->file_len ||
-	    step->file_len - off < len)
+	if (!off)
 		return 0;
 	if (vdisk_copy(step, off, &map, sizeof(map)))
 		return -EAGAIN;

@@ -15,6 +15,7 @@ enum vhd_limits {
 	VHD_LOCATORS = 8,
 	VHD_MIN_BLOCK = 4096,		/* below it producers disagree on the bitmap */
 	VHD_MAX_BLOCK = 256 << 20,
+	VHD_KEY_HASHED = 1,		/* in blktap's batmap */
 };
 
 #define VHD_MAX_SECTORS 0xFF000000ull	/* 2040 GiB */
@@ -123,10 +124,13 @@ struct vhd_batmap_disk {
 	__be32 version;		/* 0x00010002 */
 	__be32 checksum;	/* over the bits */
 	u8 marker;
+	u8 key;			/* VHD_KEY_HASHED: blocks are encrypted */
 } __packed;
 
 static_assert(offsetof(struct vhd_batmap_disk, batmap_sec) == 16,
 	      "VHD batmap size is at 16");
+static_assert(offsetof(struct vhd_batmap_disk, key) == 29,
+	      "VHD batmap key is at 29");
 
 struct vhd_chs {
 	u32 cylinders, heads, sectors;

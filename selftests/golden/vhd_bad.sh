@@ -118,6 +118,25 @@ flaw "blocks half over each other" \
 	"Unit of sector 24576 overlaps another at offset 4608 .*" \
 	set_fields bat.6=9
 
+# blktap says behind the BAT that it encrypted the blocks. No key, no disk.
+encrypt()
+{
+	set_fields 'both.creator=tap\0'
+	printf 'tdbatmap%*s\1' 21 '' | tr ' ' '\0' |
+		dd of="$bad" bs=512 seek=4 conv=notrunc status=none
+}
+fault "encrypted by blktap" "VHD blocks are encrypted: 1" encrypt
+for verb in "info" "map" "check" "table --read-only" "convert -O raw"; do
+	out=
+	[ "$verb" != "convert -O raw" ] || out=$tmp/out.raw
+	# shellcheck disable=SC2086
+	refused "encrypted by blktap: $verb" "^vdisk: $bad: VHD blocks are encrypted: 1$" \
+		"$vdisk" $verb "$bad" $out
+done
+eq "encrypted by blktap: no copy is left" "$(ls "$tmp/out.raw" 2>/dev/null)" ""
+set_fields 'both.creator=win '
+t "the same bytes of another creator" "$vdisk" table "$bad"
+
 cp "$good" "$bad"
 set_fields nosum both.uuid=x
 refused "both footers damaged" "VHD footer and its copy are damaged: [0-9]+$" \

@@ -13,6 +13,7 @@ int main(void)
 {
 	test_refusals();
 	test_footers();
+	test_encrypted();
 	test_probe();
 	test_sizes();
 	test_geometry();
@@ -26,6 +27,6 @@ int main(void)
 	test_batmap();
 	test_models();
 	test_noise();
-	phrases_check("vhd.c", 28);
+	phrases_check("vhd.c", 30);
 	return T_DONE();
 }

@@ -300,6 +300,76 @@ static void test_footers(void)
 	kept("footers keep the contract");
 }
 
+/*
+ * blktap's encryption is told by a byte behind the BAT, for reading as for
+ * writing; whoever else has such a byte there has a bitmap there.
+ */
+static void test_encrypted(void)
+{
+	static const struct {
+		const char *name, *creator, *cookie;
+		u8 key;
+		const char *why;
+	} rows[] = {
+		{ "encrypted", "tap", "tdbatmap", 1,
+		  "VHD blocks are encrypted" },
+		{ "not encrypted", "tap", "tdbatmap", 0 },
+		{ "no batmap", "tap", "tdbatmaq", 1 },
+		{ "not blktap", "win ", "tdbatmap", 1 },
+	};
+	struct vdisk_params params = { 0 };
+	struct vdisk_step step;
+	struct vdisk_geom geom;
+	struct image img;
+	u32 i, l;
+	int r;
+
+	for (i = 0; i < ARRAY(rows) * 2; i++) {
+		const bool write = i & 1;
+		const u32 row = i / 2;
+
+		build(&img, &small, 512);
+		memcpy(foot + 28, rows[row].creator, 4);
+		seal(&img, 512);
+		memcpy(img.mem + data_at, rows[row].cookie, 8);
+		img.mem[data_at + 29] = rows[row].key;
+		params.file_len = img.len;
+		params.write = write;
+		for (l = 0; l < NR_LEND; l++) {
+			img.lend = l;
+			r = STEP(&img, &step, vhd_open(&params, &step, &geom));
+			if (r || rows[row].why)
+				T_STR(step.why, rows[row].why, rows[row].name);
+			T_EQ(r, rows[row].why ? -EUCLEAN : 0, rows[row].name);
+		}
+		phrase_saw(rows[row].why);
+		image_free(&img);
+	}
+
+	/* A BAT at the very end has nothing behind it. */
+	build(&img, &small, 512);
+	memcpy(foot + 28, "tap", 4);
+	img.len = data_at;
+	seal(&img, 0);
+	T_EQ(open_it(&img, &step, &geom), 0, "no room for a batmap");
+	image_free(&img);
+
+	/* A header in two blocks leaves no view to look at the map with. */
+	build(&img, &small, 512);
+	memcpy(foot + 28, "tap", 4);
+	vdisk_store(foot + 16, 7680, 8, true);
+	memcpy(img.mem + 7680, img.mem + HEADER_AT, 1024);
+	seal(&img, 512);
+	img.mem[data_at + 29] = 1;
+	r = open_it(&img, &step, &geom);
+	if (T_OK(r == -EUCLEAN && step.value == 7680 &&
+		 !strcmp(step.why, "VHD header of blktap crosses a block"),
+		 "blktap's header in two blocks"))
+		phrase_saw(step.why);
+	image_free(&img);
+	kept("encryption keeps the contract");
+}
+
 static void test_probe(void)
 {
 	u8 tail[1024] = { 0 }, head[512] = { 0 };
