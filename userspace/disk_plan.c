@@ -261,6 +261,22 @@ int vdisk_plan_before(struct vdisk_image *image,
 }
 
 /*
+ * A table may lie in a hole of the file. It has its space before anybody is told
+ * that the write is done: the commit is too late to find the disk full.
+ */
+static int reserve_block(struct vdisk_image *image, const struct vdisk_block *b)
+{
+	u64 len = vdisk_max(image->store->length, b->off) - b->off;
+	int r;
+
+	if (b->dirty)
+		return 0;
+	len = vdisk_min(len, VDISK_BLOCK);
+	r = len ? vdisk_store_reserve(image->store, b->off, b->data, len) : 0;
+	return r ? write_failed(image, r, b->off) : 0;
+}
+
+/*
  * PUBLISH to the cache: all blocks first, as reading one may fail, then all
  * changes, which cannot.
  */
@@ -281,6 +297,8 @@ again:
 		at = off & ~(u64)(VDISK_BLOCK - 1);
 		for (; len && at < off + len; at += VDISK_BLOCK) {
 			r = vdisk_block_get(image, at, &b);
+			if (!r && !apply)
+				r = reserve_block(image, b);
 			if (r)
 				return r;
 			if (!apply)

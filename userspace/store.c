@@ -119,6 +119,20 @@ static int file_punch(struct vdisk_store *store, u64 off, u64 len)
 	return 0;
 }
 
+/* A hole is filled with what it reads; where holes cannot be told, none is. */
+static int file_reserve(struct vdisk_store *store, u64 off, const void *now,
+			size_t len)
+{
+	off_t hole;
+
+	if (store->device || !fits(off, len))
+		return 0;
+	hole = lseek(of(store)->fd, (off_t)off, SEEK_HOLE);
+	if (hole < 0 || (u64)hole >= off + len)
+		return 0;
+	return file_write(store, off, now, len);
+}
+
 static void file_close(struct vdisk_store *store)
 {
 	close(of(store)->fd);
@@ -131,6 +145,7 @@ static const struct vdisk_store_ops file_ops = {
 	.flush		= file_flush,
 	.set_length	= file_set_length,
 	.punch		= file_punch,
+	.reserve	= file_reserve,
 	.close		= file_close,
 };
 

@@ -35,6 +35,14 @@ struct vdisk_store_ops {
 	/* Give the space of these bytes back; they read zero then. Optional. */
 	int (*punch)(struct vdisk_store *store, u64 off, u64 len);
 
+	/*
+	 * @len bytes from @off on, which read as @now and go on doing so: space
+	 * for them, so that writing them later does not fail for want of it.
+	 * Optional.
+	 */
+	int (*reserve)(struct vdisk_store *store, u64 off, const void *now,
+		       size_t len);
+
 	/* Free @store, which is not flushed by it. Required. */
 	void (*close)(struct vdisk_store *store);
 };
@@ -66,6 +74,13 @@ static inline int vdisk_store_write(struct vdisk_store *store, u64 off,
 static inline int vdisk_store_flush(struct vdisk_store *store)
 {
 	return store->ops->flush(store);
+}
+
+static inline int vdisk_store_reserve(struct vdisk_store *store, u64 off,
+				      const void *now, size_t len)
+{
+	return store->ops->reserve ? store->ops->reserve(store, off, now, len)
+				   : 0;
 }
 
 static inline void vdisk_store_close(struct vdisk_store *store)

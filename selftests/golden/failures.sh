@@ -38,11 +38,6 @@ whole()
 	local status=0 raw
 
 	"$vdisk" check "$1" >.check 2>&1 || status=$?
-	# A full disk may have no room for the last table: then the mark stays.
-	if [ "$(grep ERROR .check)" = "ERROR Image was not closed" ]; then
-		status=0
-		"$vdisk" check --repair "$1" >.check 2>&1 || status=$?
-	fi
 	[ "$status" -eq 0 ] || [ "$status" -eq 3 ] || { cat .check; return 1; }
 	rm -f .now
 	"$vdisk" convert "$1" .now 2>&1 || return
@@ -106,8 +101,9 @@ nothing_new()
 
 	new=$(diff -rq . ../before | sed -n 's/^Only in \.: //p')
 	[ -n "$new" ] || return 0
-	[ "$1" -eq 130 ] && [ "$(wc -w <<<"$new")" -eq 1 ] &&
-		"$vdisk" check ${raw:+-f raw} "$new" >/dev/null && return
+	[ "$1" -eq 130 ] && ! grep -q '[.]vdisk-' <<<"$new" &&
+		"$vdisk" check ${raw:+-f raw} "$(grep -v -- '-s[0-9]*[.]' <<<"$new")" >/dev/null &&
+		return
 	[ "$1" -eq 0 ] || { echo "left: $new"; return 1; }
 }
 
@@ -149,6 +145,9 @@ image()
 	"$vdisk" convert -f raw -O "$1" "${@:2}" ../x.raw i
 }
 
+# A table in a hole of the file gets its space before the commit wants it.
+fresh chain qed
+places=99 tripped "qed: rebase: no space, at any write" full 1 child_whole "$vdisk" rebase -b e k
 for format in vhd qed vmdk; do
 	fresh chain $format
 	both "$format: commit" chain_whole "$vdisk" commit c
