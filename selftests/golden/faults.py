@@ -494,13 +494,15 @@ def do_kernel(top, dm):
 
 def do_lines(dm):
     """Of standard input: WORDS, MODE of the device or -, LINE, by tabs."""
-    kernel = Kernel(dm)
+    kernel, n = Kernel(dm), 0
     for each in map(os.fsdecode, sys.stdin.buffer):
+        n += 1
         words, mode, line = each.rstrip("\n").split("\t", 2)
         bad = kernel.refused(words, line, None if mode == "-" else mode)
         print("bad" if bad else "ok", "%s: %s" % (words, line[:100]),
               " / ".join(bad), sep="\t", flush=True)
     kernel.dm.remove()
+    print("end", n, sep="\t")
 
 
 def do_full(path):

@@ -14,16 +14,7 @@ need_cmd python3
 scratch tmp
 export PYTHONDONTWRITEBYTECODE=1
 
-# The last line says how many there were: without it the generator died.
-counted=0
-while IFS=$'\t' read -r verdict name detail; do
-	case $verdict in
-	ok) pass "$name" ;;
-	bad) fail "$name" "$detail" ;;
-	end) counted=$name ;;
-	esac
-done < <("$here/faults.py" run "$vdisk" "$tmp" 2>"$tmp/.err")
-eq "every fault was tried" "$ktap_points $(cat "$tmp/.err")" "$counted "
+verdicts "every fault was tried" "$here/faults.py" run "$vdisk" "$tmp"
 
 eq "every refusal of formats/ is drawn by a fault or a unit test" \
 	"$("$here/faults.py" phrases "$here/../.." 2>&1)" ""

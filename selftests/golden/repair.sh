@@ -11,24 +11,6 @@
 part=some cut=25
 [ -z "${VDISK_LONG:-}" ] || part=all cut=1000
 
-# The last line says how many there were: without it the generator died.
-# verdicts DESCRIPTION COMMAND...
-verdicts()
-{
-	local description=$1 before=$ktap_points counted=0 verdict name detail
-
-	shift
-	while IFS=$'\t' read -r verdict name detail; do
-		case $verdict in
-		ok) pass "$name" ;;
-		bad) fail "$name" "$detail" ;;
-		end) counted=$name ktap_sum=$detail ;;
-		esac
-	done < <("$@" 2>"$tmp/.err")
-	eq "$description" "$((ktap_points - before)) $(cat "$tmp/.err")" \
-		"$counted "
-}
-
 verdicts "every image was tried" \
 	"$here/repair.py" run "$vdisk" "$tmp" "$part"
 echo "# $ktap_sum images were repaired"

@@ -135,17 +135,8 @@ refused()
 # Now: what the lines name may go afterwards.
 load_lines()
 {
-	local verdict name detail count=0
-
-	while IFS=$'\t' read -r verdict name detail; do
-		case $verdict in
-		ok) pass "$name" ;;
-		*) fail "$name" "$detail" ;;
-		esac
-		count=$((count + 1))
-	done < <(printf '%s\n' "${lines[@]}" |
-		"$test_lib/../golden/faults.py" lines "$dm" 2>&1)
-	eq "all of them were loaded" "$count" ${#lines[@]}
+	verdicts "all of them were loaded" \
+		"$test_lib/../golden/faults.py" lines "$dm" < <(printf '%s\n' "${lines[@]}")
 	lines=()
 }
 

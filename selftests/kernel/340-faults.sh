@@ -15,17 +15,7 @@ export PYTHONDONTWRITEBYTECODE=1
 faults=$test_lib/../golden/faults.py
 defer dm_gone "$dm"
 
-# The last line says how many there were: without it the generator died.
-"$faults" kernel "$dir" "$dm" >"$dir/result" 2>"$dir/errors" || true
-counted=0
-while IFS=$'\t' read -r verdict name detail; do
-	case $verdict in
-	ok) pass "$name" ;;
-	bad) fail "$name" "$detail" ;;
-	end) counted=$name ;;
-	esac
-done < <(cat "$dir/result")
-eq "every fault was tried" "$ktap_points $(cat "$dir/errors")" "$counted "
+verdicts "every fault was tried" "$faults" kernel "$dir" "$dm"
 
 # An allocating write where no entry can say the place of a block.
 write_full()

@@ -11,6 +11,9 @@
 #	says DESCRIPTION REGEX COMMAND...  it must fail, with a line that matches
 #	eq DESCRIPTION GOT WANT          the two strings must be equal
 #	pass, fail, skip DESCRIPTION [DETAIL]
+#	verdicts DESCRIPTION COMMAND...  a point for each line that it prints, "ok" or
+#	                                 "bad" TAB NAME TAB DETAIL, and one if the last
+#	                                 is "end" TAB how many TAB $ktap_sum
 #	skip_all REASON                  leave, nothing tested (exit 4)
 #	scratch VAR                      a directory, gone at the end
 #	defer COMMAND...                 run at the end, last one first
@@ -138,6 +141,26 @@ eq()
 		fail "$1" "got:  $2
 want: $3"
 	fi
+}
+
+# Without the last line, or with anything said beside it, the command died.
+verdicts()
+{
+	local description=$1 before=$ktap_points verdict name detail ended=never errors
+
+	shift
+	errors=$(mktemp "${TMPDIR:-/tmp}/vdisk-test.XXXXXX")
+	defer rm -f "$errors"
+	ktap_sum=
+	while IFS=$'\t' read -r verdict name detail; do
+		case $verdict in
+		ok) pass "$name" ;;
+		end) ended=$name ktap_sum=$detail ;;
+		*) fail "${name:-$description}" "${detail:-$verdict}" ;;
+		esac
+	done < <("$@" 2>"$errors")
+	eq "$description" "$((ktap_points - before)) $(cat "$errors")" "$ended "
+	rm -f "$errors"
 }
 
 ktap_end()
