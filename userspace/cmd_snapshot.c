@@ -63,6 +63,26 @@ static bool look(const struct verb_options *opt, const char *image,
 	return kind;
 }
 
+/* -o help: of -O, or of what a child of the image would be. */
+static int show_options(const struct verb_options *opt)
+{
+	struct verb_options make = *opt;
+	const struct vdisk_format *format;
+	const char *child = opt->out_format;
+
+	if (!child && !opt->nr_args) {
+		out_error(NULL, "Of which format? (see vdisk snapshot --help)");
+		return VERB_USAGE;
+	}
+	if (!child && !look(opt, opt->args[0], &format, &child))
+		return VERB_FAILED;
+	make.format = vdisk_format_find(child);
+	if (make.format)
+		return cmd_create(&make);
+	out_error(NULL, "Unknown format: %s", out_name(child));
+	return VERB_USAGE;
+}
+
 static int snapshot(const struct verb_options *opt, const char *image)
 {
 	struct verb_options make = *opt;
@@ -111,6 +131,8 @@ int cmd_snapshot(const struct verb_options *opt)
 	bool ok;
 	int r;
 
+	if (opt->make_help)
+		return show_options(opt);
 	if (!online_find(&on, opt->args[0], opt, &ok))
 		return snapshot(opt, opt->args[0]);
 	/* Who dies now leaves a device that waits for ever. */

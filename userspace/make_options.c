@@ -131,7 +131,8 @@ void make_show_options(const struct make_kind *kind)
 	const struct make_option *o;
 	char *left, *all;
 
-	printf("Options of %s:\n", kind->format->name);
+	printf("Options of %s:%s\n", kind->format->name,
+	       kind->option->name ? "" : " none");
 	for (o = kind->option; o->name; o++) {
 		left = out_text("%s=%s", o->name, kinds_of_value[o->type]);
 		printf("  %-22s %s", left, o->help);

@@ -315,6 +315,16 @@ static bool set_options(struct verb_options *opt, const struct verb *v,
 	return true;
 }
 
+/* Every option has a long name; some have no other. */
+static const char *long_name(int c)
+{
+	const struct option *o = long_options;
+
+	while (o->name && o->val != c)
+		o++;
+	return o->name;
+}
+
 /* 0 go on, 1 help is wanted, -1 it was wrong */
 static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 {
@@ -324,7 +334,8 @@ static int set_flag(struct verb_options *opt, const struct verb *v, int c)
 		return -1;
 	if (!strchr(v->flags, c) &&
 	    !(c == OPT_OPTION && strchr(v->flags, OPT_MAKE))) {
-		out_error(NULL, "%s does not take the option -%c", v->name, c);
+		out_error(NULL, "%s does not take the option --%s", v->name,
+			  long_name(c));
 		return -1;
 	}
 	switch (c) {

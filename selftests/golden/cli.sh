@@ -51,7 +51,26 @@ for n in '' -1 1x 3600001 0x10 ' 1'; do
 	line "commit=$n" 2 "^vdisk: Option commit is not a number" \
 		"$vdisk" table -o "commit=$n" d.vhd
 done
-line "an option of another verb" 2 '^vdisk: probe does not take' "$vdisk" probe --json d.vhd
+line "an option of another verb" 2 '^vdisk: probe does not take the option --json$' \
+	"$vdisk" probe --json d.vhd
+line "one that is long only" 2 '^vdisk: info does not take the option --force$' \
+	"$vdisk" info --force d.vhd
+for args in 'create -f vhd' 'convert -O vhd' 'snapshot -O vhd' 'snapshot d.vhd' 'snapshot d.vhd x'; do
+	# shellcheck disable=SC2086
+	eq "$args -o help" "$("$vdisk" $args -o help 2>&1 | grep -c '^  block_size=')" 1
+	# shellcheck disable=SC2086
+	line "$args -o help into a full device" 1 'standard output: No space left' \
+		eval "'$vdisk' $args -o help >/dev/full"
+done
+eq "raw has no options" "$("$vdisk" create -f raw -o help)" "Options of raw: none"
+for verb in create snapshot; do
+	line "$verb -o help of nothing" 2 "^vdisk: Of which format\? \(see vdisk $verb --help\)$" \
+		"$vdisk" $verb -o help
+done
+line "snapshot -o help of what nobody can make" 2 '^vdisk: Unknown format: qcow2$' \
+	"$vdisk" snapshot -O qcow2 -o help
+line "snapshot -o help of what is not there" 1 '^vdisk: gone: No such file' \
+	"$vdisk" snapshot gone -o help
 eq "options in the table" \
 	"$("$vdisk" table --read-only -o commit=250,buffered d.vhd | sed 's/.*vhd 1 [^ ]*//')" \
 	" 2 commit=250 buffered"
