@@ -445,14 +445,29 @@ void chain_close(struct chain *chain)
 	reach_end(&chain->reach);
 }
 
-const char *chain_path(const struct chain *chain,
-		       const struct vdisk_image *image)
+static const struct chain_part *part_of(const struct chain *chain,
+					const struct vdisk_image *image)
 {
 	unsigned int i, j;
 
 	for (i = 0; i < chain->nr; i++)
 		for (j = 0; j < chain->layer[i].nr; j++)
 			if (chain->layer[i].part[j].image == image)
-				return chain->layer[i].part[j].path;
+				return &chain->layer[i].part[j];
 	return NULL;
+}
+
+int chain_fd(const struct chain *chain, const struct vdisk_image *image)
+{
+	const struct chain_part *part = part_of(chain, image);
+
+	return part ? part->fd : -1;
+}
+
+const char *chain_path(const struct chain *chain,
+		       const struct vdisk_image *image)
+{
+	const struct chain_part *part = part_of(chain, image);
+
+	return part ? part->path : NULL;
 }

@@ -78,7 +78,8 @@ char *chain_table(const struct chain *chain, const struct verb_options *opt,
  */
 bool chain_check(const struct chain *chain);
 
-/* The file an image of the disk lies in. */
+/* The file an image of the disk lies in, and its descriptor or -1. */
+int chain_fd(const struct chain *chain, const struct vdisk_image *image);
 const char *chain_path(const struct chain *chain,
 		       const struct vdisk_image *image);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* vdisk map: what lies where, with the fields of qemu-img map. */
+#define _GNU_SOURCE
 #include <stdio.h>
+#include <unistd.h>
 
 #include "chain.h"
 #include "out.h"
@@ -9,7 +11,8 @@ struct entry {
 	u64 start, sectors;
 	size_t depth;
 	bool present, zero, data, compressed, error;
-	u64 off;		/* if data and not compressed */
+	bool has_off;
+	u64 off;
 	const char *path;
 };
 
@@ -25,21 +28,50 @@ static void entry_of(const struct chain *chain, const struct vdisk_hit *hit,
 		.data = hit->kind == VDISK_DATA || hit->kind == VDISK_DEFLATE,
 		.compressed = hit->kind == VDISK_DEFLATE,
 		.error = hit->kind == VDISK_ERROR,
+		.has_off = hit->kind == VDISK_DATA,
 		.off = hit->off,
 		.path = hit->image ? chain_path(chain, hit->image) : NULL,
 	};
 }
 
+/*
+ * A disk that is as long as its file is as sparse as that: what the file has not
+ * got reads zero, where it would be. @hit and @e become as long as one kind is.
+ */
+static void look_for_hole(const struct chain *chain, struct vdisk_hit *hit,
+			  struct entry *e)
+{
+	const off_t off = (off_t)hit->off;
+	int fd = chain_fd(chain, hit->image);
+	off_t data, end;
+
+	if (hit->kind != VDISK_DATA ||
+	    !(hit->image->geom.flags & VDISK_GEOM_NO_ALLOC))
+		return;
+	data = lseek(fd, off, SEEK_DATA);
+	/* A device, for instance, cannot tell. */
+	if (data < 0 && errno != ENXIO)
+		return;
+	e->zero = data < 0 || data - off >= VDISK_SECTOR;
+	/* In a format's words it is still the disk's data. */
+	e->data = !e->zero || strcmp(chain->layer[e->depth].format, "raw");
+	end = e->zero ? data : lseek(fd, data, SEEK_HOLE);
+	if (end > off)
+		hit->sectors = vdisk_min(hit->sectors,
+					 vdisk_div_up((u64)(end - off),
+						      VDISK_SECTOR));
+	e->sectors = hit->sectors;
+}
+
 /* Make one of @e and what follows it; false if they differ. */
 static bool join(struct entry *e, const struct entry *next)
 {
-	if (e->depth != next->depth || e->present != next->present ||
+	if (e->has_off != next->has_off || e->depth != next->depth || e->present != next->present ||
 	    e->zero != next->zero || e->data != next->data ||
 	    e->compressed != next->compressed || e->error != next->error ||
 	    e->path != next->path)
 		return false;
-	if (e->data && !e->compressed &&
-	    e->off + e->sectors * VDISK_SECTOR != next->off)
+	if (e->has_off && e->off + e->sectors * VDISK_SECTOR != next->off)
 		return false;
 	e->sectors += next->sectors;
 	return true;
@@ -59,9 +91,9 @@ static void print_json(const struct entry *e, bool first)
 		out_json_bool(obj, "compressed", true);
 	if (e->error)
 		out_json_bool(obj, "error", true);
-	if (e->data && !e->compressed)
+	if (e->has_off)
 		out_json_num(obj, "offset", e->off);
-	if (e->data && e->path)
+	if ((e->data || e->has_off) && e->path)
 		out_json_text(obj, "filename", e->path);
 	printf("%s%s", first ? "[" : ",\n",
 	       json_object_to_json_string_ext(obj, JSON_C_TO_STRING_SPACED |
@@ -74,7 +106,7 @@ static void print_text(const struct entry *e, bool first)
 	if (first)
 		printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
 		       "File");
-	if (!e->data)
+	if (!e->data || e->zero)
 		return;
 	printf("%#-16llx%#-16llx",
 	       (unsigned long long)(e->start * VDISK_SECTOR),
@@ -103,6 +135,7 @@ static bool map_all(struct chain *chain, bool json)
 			return false;
 		}
 		entry_of(chain, &hit, sector, &next);
+		look_for_hole(chain, &hit, &next);
 		if (held.sectors && join(&held, &next))
 			continue;
 		if (held.sectors) {

@@ -121,17 +121,6 @@ static int write_sparse(struct target *to, const u8 *p, size_t len, u64 sector)
 	return r;
 }
 
-static int fd_of(const struct chain *chain, const struct vdisk_image *image)
-{
-	unsigned int i, j;
-
-	for (i = 0; i < chain->nr; i++)
-		for (j = 0; j < chain->layer[i].nr; j++)
-			if (chain->layer[i].part[j].image == image)
-				return chain->layer[i].part[j].fd;
-	return -1;
-}
-
 /*
  * A format may have no holes, the file it is in still has: a raw disk is mostly
  * that. Whoever cannot tell, a device for instance, has none.
@@ -145,7 +134,7 @@ int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit)
 
 	if (r || hit->kind != VDISK_DATA)
 		return r;
-	fd = fd_of(from, hit->image);
+	fd = chain_fd(from, hit->image);
 	data = fd < 0 ? (off_t)hit->off :
 	       lseek(fd, (off_t)hit->off, SEEK_DATA);
 	if (data < 0)

@@ -52,12 +52,30 @@ for format in vpc vmdk qed parallels raw; do
 		qemu-img create -q -f $format -b m.base -F $format m.img
 		qemu-io -f $format -c 'write -P 3 9M 4k' m.img >/dev/null
 	fi
-	# A raw file is looked through for holes by qemu-img.
-	[ "$format" != raw ] || qemu-io -f raw -c 'write -P 9 0 12M' m.img >/dev/null
 	eq "map: $format" \
 		"$("$vdisk" map --json -f $format m.img | jq -c '.[] | del(.filename)')" \
 		"$(qemu-img map --output=json -f $format m.img |
 			jq -c '.[] | del(.compressed) | del(.filename)')"
+done
+# What is stored as it is has the holes of its file, below a child as well.
+for make in 'vpc subformat=fixed' 'vmdk subformat=monolithicFlat' 'vmdk subformat=twoGbMaxExtentFlat' raw; do
+	rm -f m.* m-*
+	# shellcheck disable=SC2086
+	set -- $make
+	qemu-img create -q -f "$1" ${2:+-o $2} m.vmdk 12M
+	qemu-io -f "$1" -c 'write -P 1 1M 64k' -c 'write -P 2 5M 4k' -c 'write -P 3 12582400 512' \
+		m.vmdk >/dev/null
+	image=m.vmdk format=$1
+	if [ "$1" = raw ]; then
+		qemu-img create -q -f qed -b m.vmdk -F raw m.qed
+		qemu-io -f qed -c 'write -P 3 9M 64k' m.qed >/dev/null
+		image=m.qed format=qed
+	fi
+	eq "map: holes of $make" \
+		"$("$vdisk" map --json -f "$format" $image | jq -c '.[] | del(.filename)')" \
+		"$(qemu-img map --output=json -f "$format" $image | jq -c '.[] | del(.filename)')"
+	eq "map: holes of $make, as text" "$("$vdisk" map -f "$format" $image | sed "s|$tmp/||")" \
+		"$(qemu-img map -f "$format" $image)"
 done
 image=$("$handmade" make stream-deflate "$tmp/packed")
 eq "map: the names are those of qemu's MapEntry, and error" \
