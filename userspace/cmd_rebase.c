@@ -20,6 +20,7 @@ struct job {
 	struct chain child;
 	struct chain parent;
 	bool nobody;		/* there is no new parent */
+	char *path;		/* of the new one */
 	u8 *old, *new;		/* CHUNK bytes each */
 };
 
@@ -136,12 +137,18 @@ static bool tell_parent(struct job *job, const char *name)
 	return rechain_parent(&job->child, &parent);
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
 static bool open_parent(struct job *job, const char *image,
 			const struct verb_options *opt)
 {
 	struct verb_options popt = *opt;
-	char *path;
-	bool good;
 
 	if (job->nobody)
 		return true;
@@ -154,11 +161,25 @@ static bool open_parent(struct job *job, const char *image,
 			return false;
 		}
 	}
-	path = make_parent_path(image, opt->parent);
-	good = chain_open(&job->parent, path, &popt,
+	job->path = make_parent_path(image, opt->parent);
+	if (is_same_file(job->path, job->child.layer[0].path)) {
+		out_error(job->child.image, "Image would be its own parent");
+		return false;
+	}
+	return chain_open(&job->parent, job->path, &popt,
 			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
-	free(path);
-	return good;
+}
+
+/* Nor may it be below its new parent, which -U would let it be. */
+static bool stands_on_itself(const struct job *job)
+{
+	unsigned int i;
+
+	for (i = 0; !job->nobody && i < job->parent.nr; i++)
+		if (is_same_file(job->parent.layer[i].path,
+				 job->child.layer[0].path))
+			return true;
+	return false;
 }
 
 /* Formats with ids know only parents of their own. */
@@ -169,6 +190,10 @@ static bool may_stand_on(struct job *job)
 
 	if (job->nobody)
 		return true;
+	if (stands_on_itself(job)) {
+		out_error(job->child.image, "Image would be its own parent");
+		return false;
+	}
 	kind = make_kind_find(format);
 	is = job->parent.layer[0].format;
 	if (!kind)
@@ -218,6 +243,7 @@ static bool rebase_image(const char *image, const struct verb_options *opt,
 			chain_close(&job.parent);
 	}
 	chain_close(&job.child);
+	free(job.path);
 	return good;
 }
 

@@ -90,8 +90,17 @@ for format in qed vmdk vhd; do
 		t "$format: qemu-img compares the parent" \
 			qemu-img compare -q -f $format -F raw a z11.raw
 	refused "$format: nothing to commit to" "Image has no parent$" "$vdisk" commit a
-	refused "$format: its own parent" "in use by another program|is in the chain twice" \
-		"$vdisk" rebase -b c c
+	was=$(sha c)
+	for how in '' -U -u -uU; do
+		# shellcheck disable=SC2086
+		refused "$format: its own parent $how" "^vdisk: c: Image would be its own parent$" \
+			"$vdisk" rebase $how -b ./c c
+	done
+	"$vdisk" snapshot c grandchild
+	refused "$format: its own grandparent" "^vdisk: c: Image would be its own parent$" \
+		"$vdisk" rebase -U -b grandchild c
+	rm grandchild
+	eq "$format: it is what it was" "$(sha c)" "$was"
 done
 
 # Nobody below.
@@ -116,7 +125,7 @@ t "qed: qemu-img knows it is raw" eval "qemu-img info c | grep -q 'backing file 
 "$vdisk" convert -f raw -O vmdk y.raw y.vmdk
 t "qed: rebase on vmdk" "$vdisk" rebase -b y.vmdk c
 reads "qed: on vmdk" z.raw c
-refused "vmdk: rebase on qed" "Parent of a vmdk image is vmdk, not qed$" \
+refused "vmdk: rebase on qed" "^vdisk: a: Parent of a vmdk image is vmdk, not qed$" \
 	"$vdisk" rebase -b a y.vmdk
 
 # Names that take more than the header's first sector, one after the other.
