@@ -124,11 +124,20 @@ static bool set_options(struct make *make, const struct verb_options *opt)
 	for (i = 0; i < opt->nr_make; i++)
 		if (!make_set(make, opt->make[i]))
 			return false;
+	if (opt->parent && !make_takes_parent(make->kind)) {
+		out_error(NULL, "Images of the format %s name no parent",
+			  make->kind->format->name);
+		return false;
+	}
 	if (opt->parent && !set_option(make, "backing_file", opt->parent))
 		return false;
 	if (opt->parent_format &&
 	    !set_option(make, "backing_fmt", opt->parent_format))
 		return false;
+	if (make_text(make, "backing_fmt") && !make_text(make, "backing_file")) {
+		out_error(NULL, "The format of a parent, but no parent");
+		return false;
+	}
 	if (opt->nr_args > 1)
 		return set_size(make, opt->args[1]);
 	if (make_text(make, "backing_file"))

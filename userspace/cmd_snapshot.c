@@ -7,16 +7,6 @@
 #include "online.h"
 #include "out.h"
 
-static bool has_parents(const struct make_kind *kind)
-{
-	const struct make_option *o;
-
-	for (o = kind->option; o->name; o++)
-		if (!strcmp(o->name, "backing_file"))
-			return true;
-	return false;
-}
-
 /* The image as its child will call it: from its own directory, if it can. */
 static char *name_for(const char *image, const char *child)
 {
@@ -58,7 +48,7 @@ static bool look(const struct verb_options *opt, const char *image,
 	}
 	kind = make_kind_find(*child);
 	/* QED takes any. */
-	if (kind && !has_parents(kind))
+	if (kind && !make_takes_parent(kind))
 		*child = "qed";
 	return kind;
 }

@@ -102,6 +102,7 @@ bool make_parse_size(const char *text, u64 *bytes);
 /* KEY=VALUE or KEY; false after saying what is wrong. */
 bool make_set(struct make *make, const char *word);
 void make_show_options(const struct make_kind *kind);
+bool make_takes_parent(const struct make_kind *kind);
 
 /* Values; the option must be in the table, and have a value for the last two. */
 const char *make_text(const struct make *make, const char *name);

@@ -131,8 +131,7 @@ void make_show_options(const struct make_kind *kind)
 	const struct make_option *o;
 	char *left, *all;
 
-	printf("Options of %s:%s\n", kind->format->name,
-	       kind->option->name ? "" : " none");
+	printf("Options of %s:\n", kind->format->name);
 	for (o = kind->option; o->name; o++) {
 		left = out_text("%s=%s", o->name, kinds_of_value[o->type]);
 		printf("  %-22s %s", left, o->help);
@@ -146,6 +145,16 @@ void make_show_options(const struct make_kind *kind)
 			printf(" (default: %s)", o->none);
 		printf("\n");
 	}
+}
+
+bool make_takes_parent(const struct make_kind *kind)
+{
+	const struct make_option *o;
+
+	for (o = kind->option; o->name; o++)
+		if (!strcmp(o->name, "backing_file"))
+			return true;
+	return false;
 }
 
 const char *make_text(const struct make *make, const char *name)

@@ -239,6 +239,11 @@ static bool check_options(const struct make *make, const struct subformat *sub)
 		wrong = "grain_size";
 	if (make_flag(make, "zeroed_grain") && sub->maker != &vdisk_vmdk_maker)
 		wrong = "zeroed_grain";
+	if (make_flag(make, "compat6") && make_text(make, "hwversion")) {
+		out_error(NULL, "Options hwversion and compat6 exclude each "
+			  "other");
+		return false;
+	}
 	if (wrong)
 		out_error(NULL, "Option %s is not for %s", wrong, sub->name);
 	else if (nr_extents(make, sub) > DESCRIPTOR_MAX_EXTENTS)

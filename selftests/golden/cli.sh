@@ -62,7 +62,6 @@ for args in 'create -f vhd' 'convert -O vhd' 'snapshot -O vhd' 'snapshot d.vhd' 
 	line "$args -o help into a full device" 1 'standard output: No space left' \
 		eval "'$vdisk' $args -o help >/dev/full"
 done
-eq "raw has no options" "$("$vdisk" create -f raw -o help)" "Options of raw: none"
 for verb in create snapshot; do
 	line "$verb -o help of nothing" 2 "^vdisk: Of which format\? \(see vdisk $verb --help\)$" \
 		"$vdisk" $verb -o help

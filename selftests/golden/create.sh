@@ -195,6 +195,8 @@ refused "VMDK on a bare extent" 'Image has no descriptor$' \
 	"$vdisk" create -f vmdk -b vs-delta.vmdk x.img
 refused "a bundle as parent" 'A bundle is nobody.s parent$' \
 	"$vdisk" create -f qed -b b.hdd x.img
+refused "two versions of the machine" '^vdisk: Options hwversion and compat6 exclude each other$' \
+	"$vdisk" create -f vmdk -o hwversion=4,compat6=on x.vmdk 1M
 refused "a fixed VHD on another" 'A fixed VHD has no parent$' \
 	"$vdisk" create -f vhd -o subformat=fixed -b base.vhd x.img
 cp base.vhd 'bä😀se.vhd'
@@ -242,7 +244,9 @@ for size in 1x 1Mb -1 '' 1.5M 0x10 ' 1' 99999999999999999999 17000000T; do
 done
 usage '^vdisk: Unknown option: foo$' -f vhd -o foo=1 x.img 1M
 usage '^vdisk: Unknown option: cluster_size$' -f vhd -o cluster_size=64k x.img 1M
-usage '^vdisk: Unknown option: backing_file$' -f parallels -b p.hds x.img
+usage '^vdisk: Images of the format parallels name no parent$' -f parallels -b p.hds x.img
+usage '^vdisk: Unknown option: backing_file$' -f parallels -o backing_file=p.hds x.img
+usage '^vdisk: The format of a parent, but no parent$' -f qed -F raw x.img 1M
 usage '^vdisk: Unknown option: backing_fmt$' -f raw -F raw x.img 1M
 usage '^vdisk: Option subformat is one of dynamic, fixed, not: thin$' -f vhd -o subformat=thin x.img 1M
 usage '^vdisk: Option force_size takes on\|off, not: 1$' -f vhd -o force_size=1 x.img 1M
