@@ -180,11 +180,36 @@ static int make_room(struct vdisk_image *image, u64 end)
 	return r;
 }
 
+/* Tables are not aligned as units are. */
+static bool is_place(const struct vdisk_image *image, u64 off)
+{
+	return off == vdisk_align(off, image->geom.unit_align,
+				  image->geom.unit_base);
+}
+
+/* Whole units in [@off, @end) are free; @off is where one may start. */
+static void free_units(struct vdisk_image *image, u64 off, u64 end, bool fresh)
+{
+	u64 unit = image->geom.unit_len;
+
+	lockdep_assert_held(&image->grow_lock);
+	for (; end - off >= unit && is_place(image, off); off += unit)
+		vdisk_pool_add(image, off, fresh);
+}
+
+/* What aligns a table is left out before it: grains may be shorter than that. */
+static void free_gap(struct vdisk_image *image, u64 off, u64 end)
+{
+	off = vdisk_align(off, image->geom.unit_align, image->geom.unit_base);
+	if (off < end && !(image->geom.flags & VDISK_GEOM_PACKED))
+		free_units(image, off, end, off >= image->fresh_off);
+}
+
 /* Behind the last unit. */
 static int append(struct vdisk_image *image, const struct vdisk_need *need,
 		  struct vdisk_space *space, bool *fresh)
 {
-	u64 off, end;
+	u64 off, end, from;
 	int r = 0;
 
 	lockdep_assert_held(&image->grow_lock);
@@ -192,13 +217,14 @@ static int append(struct vdisk_image *image, const struct vdisk_need *need,
 		r = find_end(image);
 	if (r)
 		return r;
-	off = vdisk_align(max(image->next_off, image->geom.data_off),
-			  need->align, need->base);
+	from = max(image->next_off, image->geom.data_off);
+	off = vdisk_align(from, need->align, need->base);
 	end = off + (u64)need->len * need->count;
 	if (end > image->room_end)
 		r = make_room(image, end);
 	if (r)
 		return r;
+	free_gap(image, from, off);
 	image->next_off = end;
 	space->off = off;
 	space->count = need->count;
@@ -219,25 +245,15 @@ int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 	return r;
 }
 
-/* Tables are not aligned as units are. */
-static bool is_place(const struct vdisk_image *image, u64 off)
-{
-	return off == vdisk_align(off, image->geom.unit_align,
-				  image->geom.unit_base);
-}
-
 void vdisk_space_put(struct vdisk_image *image, u64 off, u64 end, bool used)
 {
-	u64 unit = image->geom.unit_len;
-
 	mutex_lock(&image->grow_lock);
 	if (image->next_off == end) {
 		image->next_off = off;
 		if (used)
 			image->fresh_off = max(image->fresh_off, end);
 	} else {
-		for (; end - off >= unit && is_place(image, off); off += unit)
-			vdisk_pool_add(image, off, false);
+		free_units(image, off, end, false);
 	}
 	mutex_unlock(&image->grow_lock);
 }

@@ -67,7 +67,7 @@ created()
 		fill "$(cat "$where/device")" "$bytes" &&
 		cmp -n 8M "$(cat "$where/device")" "$where/model" &&
 		"$vdisk" detach "$dm-$name" &&
-		checked "$vdisk" check "${known[@]}" "$image" >"$where/check" ||
+		"$vdisk" check "${known[@]}" "$image" >"$where/check" ||
 		{ cat "$where/check"; return 1; }
 	if [ "$qemu" = - ]; then
 		"$vdisk" convert "$image" "$where/got" && same "$where/model" "$where/got" raw
