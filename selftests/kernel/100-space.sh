@@ -8,7 +8,7 @@
 
 need_module
 need_tool
-need_cmd qemu-img python3 blkdiscard fallocate fio
+need_cmd qemu-img qemu-io python3 blkdiscard fallocate fio
 need_disk 2G disk
 need_disk 512M small
 device=/dev/mapper/$dm
@@ -263,6 +263,10 @@ trimmed()
 	umount "$inside"
 	t "$format: detach" "$vdisk" detach "$dm"
 	full=$(stat -c %s "$image")
+	cp --sparse=always "$image" "$dir/theirs"
+	qemu-io -f "$format" -d unmap -c "discard 0 512M" "$dir/theirs" >/dev/null 2>&1
+	echo "# $format: $(blocks "$image") blocks; $(blocks "$dir/theirs") when QEMU has discarded all"
+	rm "$dir/theirs"
 	t "$format: attach" attach "$dm" "$image"
 	mount "$device" "$inside"
 	rm -rf "${inside:?}"/d*
