@@ -102,6 +102,7 @@ static void file_complete(struct kiocb *iocb, long ret)
 static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
 		    struct bio *bio, bool write)
 {
+	const struct bio_vec *first = __bvec_iter_bvec(bio->bi_io_vec, seg->iter);
 	struct bvec_iter i = seg->iter;
 	unsigned long nr = 0;
 
@@ -109,10 +110,11 @@ static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
 	for (; i.bi_size; nr++)
 		bvec_iter_advance_single(bio->bi_io_vec, &i,
 					 mp_bvec_iter_len(bio->bi_io_vec, i));
-	iov_iter_bvec(iov, write ? ITER_SOURCE : ITER_DEST,
-		      __bvec_iter_bvec(bio->bi_io_vec, seg->iter), nr,
+	iov_iter_bvec(iov, write ? ITER_SOURCE : ITER_DEST, first, nr,
 		      seg->iter.bi_size);
-	iov->iov_offset = seg->iter.bi_bvec_done;
+	/* How far the iterator is in it; the field's name differs. */
+	iov->iov_offset = mp_bvec_iter_offset(bio->bi_io_vec, seg->iter) -
+			  first->bv_offset;
 }
 
 static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
@@ -135,7 +137,7 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 			    (nowait ? IOCB_NOWAIT : 0) |
 			    (write ? IOCB_WRITE : 0) |
 			    (seg->dsync ? IOCB_DSYNC : 0),
-		.ki_ioprio = bio_prio(bio),
+		.ki_ioprio = bio->bi_ioprio,
 	};
 	if (write && !start_write(&seg->iocb, nowait))
 		return -EAGAIN;
