@@ -9,6 +9,7 @@
 
 #include <linux/falloc.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task_stack.h>
 #include <linux/uio.h>
 
 #define ZERO_BVECS 16
@@ -117,16 +118,44 @@ static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
 			  first->bv_offset;
 }
 
+/*
+ * In map(), current->bio_list collects what is submitted until map() returns. A
+ * file system may wait for its own metadata even so: ext4 reads its extent tree
+ * whatever IOCB_NOWAIT says. So what it submits starts at once.
+ */
+static ssize_t seg_transfer(struct vdisk_seg *seg, struct iov_iter *iov,
+			    bool write)
+{
+	struct bio_list *collected = current->bio_list;
+	unsigned int noio = memalloc_noio_save();
+	ssize_t ret;
+
+	current->bio_list = NULL;
+	ret = write ? vdisk_write_iter(&seg->iocb, iov)
+		    : vdisk_read_iter(&seg->iocb, iov);
+	current->bio_list = collected;
+	memalloc_noio_restore(noio);
+	return ret;
+}
+
+/* Images in images in images: each level is a file system deeper. */
+static bool stack_is_short(void)
+{
+	unsigned long here = (unsigned long)__builtin_frame_address(0);
+
+	return here - (unsigned long)end_of_stack(current) < THREAD_SIZE / 2;
+}
+
 static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 		       bool nowait)
 {
 	struct bio *bio = vdisk_io_bio(seg->io);
 	bool write = op_is_write(bio_op(bio));
 	struct iov_iter iov;
-	unsigned int noio;
 	ssize_t ret;
 
-	if (nowait && !(b->direct && b->file->f_mode & FMODE_NOWAIT))
+	if (nowait && (!(b->direct && b->file->f_mode & FMODE_NOWAIT) ||
+		       stack_is_short()))
 		return -EAGAIN;
 	seg_iov(&iov, seg, bio, write);
 	seg->iocb = (struct kiocb){
@@ -143,10 +172,7 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 		return -EAGAIN;
 
 	atomic_set(&seg->users, 2);
-	noio = memalloc_noio_save();
-	ret = write ? vdisk_write_iter(&seg->iocb, &iov)
-		    : vdisk_read_iter(&seg->iocb, &iov);
-	memalloc_noio_restore(noio);
+	ret = seg_transfer(seg, &iov, write);
 	if (ret == -EIOCBQUEUED) {
 		seg_put(seg);
 		return 0;

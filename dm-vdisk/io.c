@@ -248,8 +248,8 @@ static int map_data(struct vdisk_io *io, struct bio *bio,
 	if (fua && (b->file || !vdisk_commit_settled(where->image)))
 		return defer(io, bio);
 	/*
-	 * What we submit from here waits in this list until map() returns. A
-	 * second bio out of the same pool could wait for the first for ever.
+	 * What is in this list waits until map() returns. What we submit from
+	 * here, out of the same pool, could wait for it for ever.
 	 */
 	if (b->file && current->bio_list && !bio_list_empty(current->bio_list))
 		return defer(io, bio);
