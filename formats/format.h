@@ -149,6 +149,9 @@ enum vdisk_geom_flags {
 	VDISK_GEOM_SCAN = 1 << 4,	/* alloc_off is not known: walk() for it */
 	VDISK_GEOM_PACKED = 1 << 5,	/* units are compressed on the way in */
 	VDISK_GEOM_NO_ALLOC = 1 << 6,	/* every sector has its place: raw */
+	VDISK_GEOM_NO_TAIL = 1 << 7,	/* @tail need not be found: a device's end is
+					 * not the image's
+					 */
 };
 
 /* An opened image. Immutable; copied freely; holds no pointers into views. */

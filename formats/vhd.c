@@ -324,6 +324,8 @@ static int open_sparse(const struct vdisk_params *params,
 	/* Data on 4 KiB boundaries suits every medium; the bitmap precedes it. */
 	geom->unit_align = VDISK_BLOCK;
 	geom->unit_base = -geom->priv[BITMAP_LEN] & (VDISK_BLOCK - 1);
+	if (params->device)
+		geom->flags |= VDISK_GEOM_NO_TAIL;
 	if (geom->priv[NO_TRAILER]) {
 		geom->data_end = params->file_len & ~(u64)(VDISK_SECTOR - 1);
 		geom->flags |= VDISK_GEOM_SCAN;

@@ -162,7 +162,8 @@ static int vhd_copies(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return r;
 	*cursor = ~0ull;
 	/* open() looked, and knows more of odd checksums than is known here. */
-	if (has_cookie(&f) && !memcmp(&f, geom->tail, sizeof(f)))
+	if (geom->flags & VDISK_GEOM_NO_TAIL ||
+	    (has_cookie(&f) && !memcmp(&f, geom->tail, sizeof(f))))
 		return 0;
 	mend->what = "VHD has no good footer at its end";
 	mend->value = step->file_len;

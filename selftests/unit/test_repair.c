@@ -36,6 +36,28 @@ static void test_nothing(void)
 	}
 }
 
+/* Where a device ends no footer is missed, as it would be in a file. */
+static void test_footer_on_device(void)
+{
+	const struct vdisk_repair *vhd = vdisk_repair_find(&vdisk_vhd_format);
+	struct vdisk_geom geom = { .tail_len = 512, .tail = "conectix" };
+	struct vdisk_mend mend;
+	struct vdisk_step step;
+	struct image img = { 0 };
+	u64 cursor = 0;
+	int r;
+
+	image_new(&img, ROOM);
+	img.len = ROOM;
+	r = STEP(&img, &step, vhd->copies(&geom, &step, &cursor, false, &mend));
+	T_OK(!r && mend.what, "VHD: a file wants a footer at its end");
+	geom.flags = VDISK_GEOM_NO_TAIL;
+	cursor = 0;
+	r = STEP(&img, &step, vhd->copies(&geom, &step, &cursor, false, &mend));
+	T_OK(!r && !mend.what, "VHD: a device does not");
+	T_EQ(cursor, ~0ull, "VHD: that is all");
+}
+
 static void test_find(void)
 {
 	u32 i;
@@ -52,6 +74,7 @@ static void test_find(void)
 int main(void)
 {
 	test_nothing();
+	test_footer_on_device();
 	test_find();
 	return T_DONE();
 }
