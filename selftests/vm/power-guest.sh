@@ -84,7 +84,11 @@ for format in "${formats[@]}"; do
 	stamps write "/dev/mapper/$dm-$format" "$share/journal.$format" \
 		"$seed" 1000000 max=200 flush=6 &
 done
-sleep 1
+for format in "${formats[@]}"; do
+	until [ -s "$share/journal.$format" ]; do
+		sleep 0.1
+	done
+done
 : >"$share/writing"
 wait
 fail "the power was not cut"
