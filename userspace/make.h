@@ -62,6 +62,7 @@ struct make_file {
 	bool directory;
 	bool inside;		/* goes where its directory goes */
 	bool replaces;		/* a file of this owner and mode */
+	bool swapped;		/* which has the name @temp now */
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;

@@ -394,13 +394,21 @@ static bool sync_files(const struct make *make)
 }
 
 /* Not over a file that came in the meantime, unless that was asked for. */
-static int give_name(const struct make *make, const struct make_file *file)
+static int give_name(const struct make *make, struct make_file *file)
 {
 	/* Who may not give it away keeps it, with the same mode. */
 	if (file->replaces && chown(file->temp, file->uid, file->gid) &&
 	    errno != EPERM)
 		return errno;
 	if (file->replaces && chmod(file->temp, file->mode))
+		return errno;
+	file->swapped = file->replaces &&
+			!renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path,
+				   RENAME_EXCHANGE);
+	if (file->swapped)
+		return 0;
+	if (file->replaces && errno != EINVAL && errno != ENOSYS &&
+	    errno != ENOENT)
 		return errno;
 	if (make->force)
 		return rename(file->temp, file->path) ? errno : 0;
@@ -415,14 +423,29 @@ static int give_name(const struct make *make, const struct make_file *file)
 	return rename(file->temp, file->path) ? errno : 0;
 }
 
-/* What has its name already loses it again. */
+/* What has its name already loses it again, to what had it before. */
 static void take_back(const struct make *make, unsigned int first)
 {
-	for (; first < make->nr; first++)
-		if (make->file[first].directory)
-			rename(make->file[first].path, make->file[first].temp);
-		else if (!make->file[first].inside)
-			unlink(make->file[first].path);
+	const struct make_file *file;
+
+	for (; first < make->nr; first++) {
+		file = &make->file[first];
+		if (file->swapped)
+			rename(file->temp, file->path);
+		else if (file->directory)
+			rename(file->path, file->temp);
+		else if (!file->inside)
+			unlink(file->path);
+	}
+}
+
+static void remove_replaced(const struct make *make)
+{
+	unsigned int i;
+
+	for (i = 0; i < make->nr; i++)
+		if (make->file[i].swapped)
+			unlink(make->file[i].temp);
 }
 
 /* The one the user named comes last: nobody finds half an image by it. */
@@ -436,7 +459,7 @@ bool make_commit(struct make *make)
 		return false;
 	make_hold_signals(&old);
 	while (!err && i) {
-		const struct make_file *file = &make->file[i - 1];
+		struct make_file *file = &make->file[i - 1];
 
 		if (!file->inside)
 			err = give_name(make, file);
@@ -449,10 +472,12 @@ bool make_commit(struct make *make)
 		if (err)
 			fail(make->file[0].path, err);
 	}
-	if (err)
+	if (err) {
 		take_back(make, i);
-	else
+	} else {
+		remove_replaced(make);
 		unfinished = NULL;
+	}
 	make_let_signals(&old);
 	return !err;
 }

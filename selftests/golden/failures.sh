@@ -177,6 +177,30 @@ for format in vhd vmdk parallels qed raw; do
 	made "convert to $format" "$vdisk" convert -f raw -O $format ../x.raw i
 done
 
+# What is to be replaced is there again, wherever that fails.
+fresh "$vdisk" create -f vmdk -o subformat=twoGbMaxExtentSparse i.vmdk 5G
+sums=$(cd before && sha256sum ./*)
+for what in 'rename 4' 'fsync 5'; do
+	read -r how times <<<"$what"
+	bad=''
+	for ((at = 1; at <= times; at++)); do
+		rm -rf work && cp -a before work && cd work || exit
+		status=0
+		TRIP_AT=$at TRIP_HOW=$how LD_PRELOAD=$trip "$vdisk" create --force -f vmdk \
+			-o subformat=twoGbMaxExtentSparse,grain_size=4k i.vmdk 5G 2>../.err || status=$?
+		[ "$status" -eq 1 ] && [ "$(grep -c '^vdisk: .*: Input/output error$' ../.err)" -eq 1 ] &&
+			[ "$(sha256sum ./*)" = "$sums" ] || bad+="at $at: $status $(cat ../.err) $(ls -a); "
+		cd ..
+	done
+	eq "create --force: $how fails" "$bad" ""
+done
+cp -a before work2 && cd work2 || exit
+t "create --force" "$vdisk" create --force -f vmdk \
+	-o subformat=twoGbMaxExtentSparse,grain_size=4k i.vmdk 5G
+eq "nothing of the old image is left" \
+	"$(ls -A | wc -l) $("$vdisk" info i.vmdk | grep -c 'cluster_size: 4096')" "4 1"
+cd ..
+
 # Before anything is done.
 fresh chain qed
 cd before || exit

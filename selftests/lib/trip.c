@@ -4,6 +4,8 @@
  * thing on. TRIP_HOW=full: nothing more fits, as on a full disk: bytes that are
  * there can be written, holes and what lies behind the end cannot. TRIP_HOW=INT:
  * a signal comes. TRIP_COUNT=FILE: tell there how many things were done.
+ *
+ * TRIP_HOW=rename, TRIP_HOW=fsync: only the TRIP_AT-th of these fails.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,7 +33,7 @@ static int tick(void)
 		return 0;
 	if (!strcmp(how, "full"))
 		return 1;
-	if (done == trip)
+	if (!strcmp(how, "INT") && done == trip)
 		raise(SIGINT);
 	return 0;
 }
@@ -46,6 +48,31 @@ static int is_new(int fd, off64_t off, size_t len)
 		return 0;
 	hole = lseek64(fd, off, SEEK_HOLE);
 	return hole < off + (off64_t)len;
+}
+
+/* Is this the one that fails? */
+static int fails(const char *what, unsigned long *count)
+{
+	const char *at = getenv("TRIP_AT"), *how = getenv("TRIP_HOW");
+
+	if (!at || !how || strcmp(how, what) || ++*count != strtoul(at, NULL, 10))
+		return 0;
+	errno = EIO;
+	return 1;
+}
+
+static unsigned long renames, syncs;
+
+int rename(const char *from, const char *to)
+{
+	return fails("rename", &renames) ? -1 : NEXT(rename)(from, to);
+}
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to,
+	      unsigned int flags)
+{
+	return fails("rename", &renames) ? -1 :
+	       NEXT(renameat2)(from_dir, from, to_dir, to, flags);
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
@@ -72,6 +99,8 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
 	tick();
+	if (fails("fsync", &syncs))
+		return -1;
 	return NEXT(fsync)(fd);
 }
 
