@@ -43,6 +43,9 @@ static void tell(void *arg, const char *fault, const char *done)
 				      json_object_new_string(text));
 	else
 		printf("%s %s\n", done ? "REPAIRED" : "ERROR", text);
+	/* It is so, whatever becomes of the rest. */
+	if (done)
+		fflush(stdout);
 	free(text);
 }
 

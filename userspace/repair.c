@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Finding what is wrong with an open image, and putting it right. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "out.h"
 #include "progress.h"
 #include "repair.h"
+
+#define MOST_WAITING 8192u
 
 void repair_say(struct repair *repair, const char *fault, const char *done)
 {
@@ -14,6 +17,38 @@ void repair_say(struct repair *repair, const char *fault, const char *done)
 		repair->faults++;
 	progress_clear();
 	repair->say(repair->arg, fault, done);
+}
+
+void repair_note(struct repair *repair, const char *fault, const char *done)
+{
+	repair->waiting = out_grow(repair->waiting, repair->nr_waiting + 2,
+				   sizeof(*repair->waiting));
+	repair->waiting[repair->nr_waiting++] = out_text("%s", fault);
+	repair->waiting[repair->nr_waiting++] = out_text("%s", done);
+}
+
+static void say_waiting(struct repair *repair, bool done)
+{
+	unsigned int i;
+
+	for (i = 0; i < repair->nr_waiting; i += 2) {
+		if (done)
+			repair_say(repair, repair->waiting[i],
+				   repair->waiting[i + 1]);
+		free(repair->waiting[i]);
+		free(repair->waiting[i + 1]);
+	}
+	free(repair->waiting);
+	repair->waiting = NULL;
+	repair->nr_waiting = 0;
+}
+
+int repair_commit(struct repair *repair, struct vdisk_image *image)
+{
+	int r = vdisk_image_commit(image);
+
+	say_waiting(repair, !r);
+	return r;
 }
 
 static bool say_fault(void *arg, const char *what)
@@ -28,7 +63,10 @@ static void say_value(struct repair *repair, const char *what, u64 value,
 	struct vdisk_fault fault;
 
 	vdisk_fault_set(&fault, 0, what, value);
-	repair_say(repair, fault.text, done);
+	if (done)
+		repair_note(repair, fault.text, done);
+	else
+		repair_say(repair, fault.text, NULL);
 }
 
 /*-----------------------------------------------------------------
@@ -115,7 +153,7 @@ static int do_copies(struct repair *repair, struct vdisk_image *image,
 			say_value(repair, mend.what, mend.value,
 				  write ? mend.done : NULL);
 	}
-	return write ? vdisk_image_commit(image) : 0;
+	return write ? repair_commit(repair, image) : 0;
 }
 
 /*-----------------------------------------------------------------
@@ -194,7 +232,7 @@ static int do_entry(struct repair *repair, struct vdisk_image *image,
 		done = "entry cleared";
 	}
 	if (!r)
-		repair_say(repair, fault.text, done);
+		repair_note(repair, fault.text, done);
 	/* No room for it, or no way to say so: it stays as it is. */
 	return r == -EUCLEAN || r == -ENOSPC || r == -EFBIG ? 0 : r;
 }
@@ -210,12 +248,14 @@ static int do_entries(struct repair *repair, struct vdisk_image *image,
 		r = vdisk_image_walk(image, &cursor, &range);
 		if (r == -EUCLEAN) {
 			r = do_entry(repair, image, &range, clear);
+			if (!r && repair->nr_waiting >= MOST_WAITING)
+				r = repair_commit(repair, image);
 			range.len = 1;	/* it is not over */
 		}
 		if (r)
 			return r;
 	} while (range.len);
-	return vdisk_image_commit(image);
+	return repair_commit(repair, image);
 }
 
 /*-----------------------------------------------------------------*/
@@ -309,6 +349,7 @@ static int finish(struct repair *repair, struct vdisk_image *image, u64 leaks)
 	if (!r && rep.leaks < leaks) {
 		say_value(repair, "Leaked clusters", leaks - rep.leaks,
 			  "given back");
+		r = repair_commit(repair, image);
 		repair->leaks_mended += leaks - rep.leaks;
 	}
 	return r;
@@ -344,6 +385,7 @@ static int mend(struct repair *repair, struct vdisk_image *image)
 	if (!r && !faults)
 		r = finish(repair, image, rep.leaks);
 	image->opts.write = false;
+	say_waiting(repair, false);
 	return r;
 }
 

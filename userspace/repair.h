@@ -29,6 +29,10 @@ struct repair {
 	u64 leaks_mended;
 	const char *why_ro;	/* must not be written */
 	bool dirty;		/* marked as not closed at the end */
+
+	/* Done, but not durable yet: what and how, by turns. */
+	char **waiting;
+	unsigned int nr_waiting;
 };
 
 /*
@@ -53,6 +57,10 @@ bool repair_attached(int fd, char *name, size_t room);
 
 /* What was done, or (@done NULL) what is wrong. */
 void repair_say(struct repair *repair, const char *fault, const char *done);
+
+/* What is done, to be said when a commit has made it durable. */
+void repair_note(struct repair *repair, const char *fault, const char *done);
+int repair_commit(struct repair *repair, struct vdisk_image *image);
 
 /* A store that shows what is written to it, and writes nothing. */
 struct vdisk_store *repair_trial_new(struct vdisk_store *below);

@@ -123,9 +123,9 @@ static int move_all_away(struct repair *repair, struct vdisk_image *image,
 			 "Unit of sector %llu overlaps another at offset %llu",
 			 (unsigned long long)unit[i].sector,
 			 (unsigned long long)unit[i].off);
-		repair_say(repair, text, "copied to a place of its own");
+		repair_note(repair, text, "copied to a place of its own");
 	}
-	return r ? r : vdisk_image_commit(image);
+	return r ? r : repair_commit(repair, image);
 }
 
 int repair_overlaps(struct repair *repair, struct vdisk_image *image)
