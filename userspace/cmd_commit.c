@@ -5,8 +5,9 @@
  */
 #include <stdlib.h>
 
-#include "attached.h"
 #include "chain.h"
+#include "lock.h"
+#include "online.h"
 #include "out.h"
 #include "rechain.h"
 #include "resize.h"
@@ -14,14 +15,14 @@
 #define CHUNK (1u << 20)
 
 /* Which file the parent is: the whole chain is looked at, as attach does. */
-static bool find_parent(const struct verb_options *opt, char **path,
-			const struct vdisk_format **format)
+static bool find_parent(const char *image, const struct verb_options *opt,
+			char **path, const struct vdisk_format **format)
 {
 	const struct chain_layer *layer;
 	struct chain chain;
 	bool good = false;
 
-	if (!chain_open(&chain, opt->args[0], opt, CHAIN_LOCK))
+	if (!chain_open(&chain, image, opt, CHAIN_LOCK))
 		return false;
 	layer = chain.layer;
 	if (chain.nr < 2) {
@@ -48,11 +49,7 @@ static int copy_some(struct chain *parent, struct chain *child, u64 sector,
 		return vdisk_disk_zero(parent->disk, sector, hit->sectors);
 	*done = vdisk_min(*done, CHUNK / VDISK_SECTOR);
 	r = vdisk_disk_read(child->disk, sector, buf, *done);
-	if (r) {
-		out_error(child->image, "%s", child->fault.text);
-		return r;
-	}
-	return vdisk_disk_write(parent->disk, sector, buf, *done);
+	return r ? r : vdisk_disk_write(parent->disk, sector, buf, *done);
 }
 
 static bool copy(struct chain *parent, struct chain *child)
@@ -66,15 +63,15 @@ static bool copy(struct chain *parent, struct chain *child)
 	*parent->fault.text = *child->fault.text = 0;
 	for (sector = 0; !r && sector < size && !resize_stop; sector += n) {
 		r = vdisk_disk_map(child->disk, sector, size - sector, &hit);
-		if (r)
-			out_error(child->image, "%s", child->fault.text);
 		n = hit.sectors;
 		/* What no layer holds is the parent's already. */
 		if (!r && hit.image)
 			r = copy_some(parent, child, sector, &hit, buf, &n);
 	}
 	free(buf);
-	if (r && !*child->fault.text)
+	if (r && *child->fault.text)
+		out_error(child->image, "%s", child->fault.text);
+	else if (r)
 		out_error(parent->image, "%s", parent->fault.text);
 	/* Who comes too late to stop it has it done. */
 	stopped = !r && sector < size;
@@ -108,35 +105,123 @@ static bool make_room(struct chain *parent, const struct chain *child,
 	return good && chain_open(parent, path, opt, CHAIN_LOCK | CHAIN_WRITE);
 }
 
-int cmd_commit(const struct verb_options *opt)
+static bool fits(const struct chain *parent, const struct chain *child)
 {
-	const struct vdisk_format *format = NULL;
+	if (parent->disk->size_sec <= child->disk->size_sec)
+		return true;
+	out_error(parent->image, "Parent is longer than the device, sectors: "
+		  "%llu", (unsigned long long)parent->disk->size_sec);
+	return false;
+}
+
+/*
+ * @opt tells of the child. With @exact the disk must not become longer by the
+ * parent being so.
+ */
+static bool commit_image(const char *image, const struct verb_options *opt,
+			 const char *path, const struct vdisk_format *format,
+			 bool exact)
+{
 	struct chain parent, child;
 	struct verb_options popt = *opt;
-	struct dmctl_device dev;
-	char *path = NULL;
 	bool good = false, open;
 
-	/* Others may have the parent below a device, and no lock says how many. */
-	if (attached_find(opt->args[0], &dev)) {
-		free(dev.params);
-		out_error(opt->args[0], "Device is attached: commit its image "
-			  "when it is detached");
-		return VERB_FAILED;
-	}
-	rechain_begin();
-	if (!find_parent(opt, &path, &format))
-		return VERB_FAILED;
 	popt.format = format;
 	open = chain_open(&parent, path, &popt, CHAIN_LOCK | CHAIN_WRITE);
-	if (open && chain_open(&child, opt->args[0], opt,
+	if (open && chain_open(&child, image, opt,
 			       CHAIN_LOCK | CHAIN_WRITE | CHAIN_ALONE)) {
-		open = make_room(&parent, &child, path, &popt);
-		good = open && commit(&parent, &child);
+		good = !exact || fits(&parent, &child);
+		if (good)
+			good = open = make_room(&parent, &child, path, &popt);
+		good = good && commit(&parent, &child);
 		chain_close(&child);
 	}
 	if (open)
 		chain_close(&parent);
+	return good;
+}
+
+/*-----------------------------------------------------------------
+ * The top of a device
+ */
+
+/* Of the parent: one who reads it may be the device, anybody else is too many. */
+static bool lock_parent(const struct chain *held)
+{
+	const struct chain_layer *parent = &held->layer[1];
+	unsigned int j;
+	int r = 0;
+
+	if (parent->text_fd >= 0)
+		r = lock_image(parent->text_fd, true);
+	for (j = 0; j < parent->nr && !r; j++)
+		if (parent->part[j].path)
+			r = lock_image(parent->part[j].fd, true);
+	if (r)
+		out_error(parent->path, "%s", r == -EBUSY ?
+			  "Image is in use by another program" : strerror(-r));
+	return !r;
+}
+
+static void unlock_parent(const struct chain *held)
+{
+	const struct chain_layer *parent = &held->layer[1];
+	unsigned int j;
+
+	if (parent->text_fd >= 0)
+		lock_lower(parent->text_fd);
+	for (j = 0; j < parent->nr; j++)
+		if (parent->part[j].path)
+			lock_lower(parent->part[j].fd);
+}
+
+/* The device goes on with the parent; if that fails, with what it had. */
+static bool commit_attached(struct online *on)
+{
+	const struct vdisk_format *format = NULL;
+	struct chain held;
+	char *path = NULL;
+	bool good;
+
+	if (!find_parent(on->image, &on->opt, &path, &format))
+		return false;
+	if (!online_take(on, &held)) {
+		free(path);
+		return false;
+	}
+	good = lock_parent(&held);
+	if (!good) {
+		unlock_parent(&held);
+		online_resume(on);
+	} else if (commit_image(on->image, &on->opt, path, format, true)) {
+		on->opt.format = format == &vdisk_raw_format ? format : NULL;
+		good = online_replace(on, path);
+	} else {
+		good = false;
+		unlock_parent(&held);
+		online_replace(on, on->image);
+	}
+	chain_close(&held);
 	free(path);
+	return good;
+}
+
+int cmd_commit(const struct verb_options *opt)
+{
+	const struct vdisk_format *format = NULL;
+	const char *image = opt->args[0];
+	struct online on;
+	char *path = NULL;
+	bool good, ok;
+
+	rechain_begin();
+	if (online_find(&on, image, opt, &ok)) {
+		good = ok && commit_attached(&on);
+		online_end(&on);
+	} else {
+		good = find_parent(image, opt, &path, &format) &&
+		       commit_image(image, opt, path, format, false);
+		free(path);
+	}
 	return good ? VERB_OK : VERB_FAILED;
 }

@@ -67,3 +67,14 @@ int lock_image(int fd, bool write)
 		r = test(fd, USED + others[i]);
 	return r;
 }
+
+void lock_lower(int fd)
+{
+	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		lock.l_start = USED + others[i];
+		fcntl(fd, F_OFD_SETLK, &lock);
+	}
+}

@@ -22,4 +22,7 @@ int lock_image(int fd, bool write);
 /* The same without looking at others: of one who has the file locked already. */
 int lock_take(int fd, bool write);
 
+/* A writer's lock becomes that of a reader. */
+void lock_lower(int fd);
+
 #endif /* _VDISK_LOCK_H */

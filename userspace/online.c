@@ -239,6 +239,24 @@ static bool load(struct online *on, const struct chain *chain)
 	return !r;
 }
 
+bool online_take(struct online *on, struct chain *held)
+{
+	bool good;
+
+	if (!online_suspend(on))
+		return false;
+	if (!chain_open(held, on->image, &on->opt, CHAIN_WRITE)) {
+		online_resume(on);
+		return false;
+	}
+	good = load(on, held);
+	/* The table that was loaded takes the old one's place by this only. */
+	good = online_resume(on) && good && online_suspend(on);
+	if (!good)
+		chain_close(held);
+	return good;
+}
+
 bool online_replace(struct online *on, const char *image)
 {
 	struct chain chain;

@@ -29,6 +29,14 @@ bool online_find(struct online *on, const char *name,
 /* No I/O goes on after it. */
 bool online_suspend(struct online *on);
 
+/*
+ * The same, and what the device holds open is @held's, with the locks: whoever
+ * else has locked one of these files can be told from the device by them. False:
+ * the device goes on. @held is for its files only, until chain_close().
+ */
+struct chain;
+bool online_take(struct online *on, struct chain *held);
+
 /* The device as it was goes on: nothing of its files was changed. */
 bool online_resume(struct online *on);
 

@@ -86,9 +86,10 @@ static const struct verb verbs[] = {
 	  "-b \"\" takes the parent away.\n" },
 	{ "snapshot", cmd_snapshot, 2, 2, "fOmaUx", "IMAGE|NAME CHILD",
 	  "make an empty child on top of the image", NULL },
-	{ "commit", cmd_commit, 1, 1, "faU", "CHILD",
+	{ "commit", cmd_commit, 1, 1, "faU", "CHILD|NAME",
 	  "put what the child holds into its parent",
-	  "The child reads as before, and is not needed any more.\n" },
+	  "The child reads as before, and is not needed any more; a device goes on\n"
+	  "with the parent.\n" },
 	{ NULL },
 };
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # VM: disk=2G timeout=900 long
 #
-# resize, snapshot and rebase of an attached device: who writes meanwhile sees no
-# error, and what was written is there afterwards, in whichever file it belongs.
+# resize, snapshot, rebase and commit of an attached device: who writes meanwhile sees
+# no error, and what was written is there afterwards, in whichever file it belongs.
 . "$(dirname "$0")/../lib/kernel-test.sh"
 
 need_module
@@ -94,10 +94,17 @@ online()
 	must_be "size" "$(size "$name")" $((300 * MiB))
 	must snapshot "$vdisk" snapshot "$dev" "$child"
 	must_be layers "$(dmsetup table "$dm-$name" | cut -d ' ' -f 5)" 2
-	must "grow the child" "$vdisk" resize "$dm-$name" +36M
-	must_be "size of the child" "$(size "$name")" $((336 * MiB))
+	must "grow the child" "$vdisk" resize "$dm-$name" +32M
+	must_be "size of the child" "$(size "$name")" $((332 * MiB))
 	must rebase "$vdisk" rebase -b "$parent" "$dm-$name"
 	must_be "layers then" "$(dmsetup table "$dm-$name" | cut -d ' ' -f 5)" "$layers"
+	must "snapshot for a while" "$vdisk" snapshot "$dm-$name" "$child.more"
+	must "grow it" "$vdisk" resize "$dm-$name" +4M
+	sleep 1
+	must commit "$vdisk" commit "$dm-$name"
+	must_be "layers again" "$(dmsetup table "$dm-$name" | cut -d ' ' -f 5)" "$layers"
+	must_be "the child is on top" "$(dmsetup table "$dm-$name" | grep -c "$child.more")" 0
+	must "what was committed is not needed" rm "$child.more"
 	touch "$name.stop"
 	loaded "$fio" "$name"
 	must "write the end" dd if=/dev/urandom of="$dev" bs=1M seek=330 count=6 \
@@ -105,7 +112,6 @@ online()
 	must_say "data would be lost" 'shrink' "$vdisk" resize "$dm-$name" 8M
 	must_be "nothing is" "$(size "$name")" $((336 * MiB))
 	ends "$name" >"$name.before"
-	must_say "commit waits" 'is attached' "$vdisk" commit "$dm-$name"
 	must_say "by its image" "Image is attached: $dm-$name" \
 		"$vdisk" resize "$child" 1G
 	must_say "and for qemu" 'lock' qemu-io -c 'read 0 512' "$child"
@@ -165,6 +171,69 @@ t "detach it" "$vdisk" detach "$dm-split"
 eq "both extents have it" \
 	"$(qemu-img convert -f vmdk -O raw s.vmdk s.raw && tail -c 6M s.raw | head -c 4M | sha256sum)" \
 	"$(sha256sum <noise)"
+
+# Who else has the parent open would see it change.
+"$vdisk" create -f qed base.qed 16M
+for k in 1 2; do
+	"$vdisk" create -f qed -b base.qed "k$k.qed"
+	attach "$dm-k$k" "k$k.qed" >/dev/null
+done
+head -c 1M /dev/urandom >noise
+dd if=noise of="/dev/mapper/$dm-k1" bs=1M seek=3 oflag=direct conv=notrunc status=none
+was=$(sha256sum <base.qed)
+for k in 1 2; do
+	one "commit beside another child ($k)" \
+		'^vdisk: /.*/base.qed: Image is in use by another program$' \
+		"$vdisk" commit "$dm-k$k"
+done
+eq "nothing is committed" "$(sha256sum <base.qed)" "$was"
+t "the devices go on" dd if=noise of="/dev/mapper/$dm-k1" bs=1M seek=4 oflag=direct \
+	conv=notrunc status=none
+"$vdisk" detach "$dm-k2"
+mkfifo hold
+(exec 8<hold; qemu-io -r -f qed base.qed <&8 >/dev/null) &
+reader=$!
+exec 9>hold
+echo 'read 0 512' >&9
+sleep 2
+one "commit beside a reader" 'base.qed: Image is in use by another program$' \
+	"$vdisk" commit "$dm-k1"
+exec 9>&-
+wait "$reader"
+t "nobody has it: commit" "$vdisk" commit "$dm-k1"
+eq "the parent is what is attached" "$(dmsetup table "$dm-k1" | grep -o '[a-z0-9]*\.qed')" base.qed
+t "it is written" dd if=noise of="/dev/mapper/$dm-k1" bs=1M seek=5 oflag=direct \
+	conv=notrunc status=none
+refused_to_qemu()
+{
+	! qemu-io -f qed -c 'read 0 512' base.qed
+}
+t "and locked" refused_to_qemu
+"$vdisk" detach "$dm-k1"
+t "check of it" "$vdisk" check base.qed
+eq "the parent holds it all" "$(qemu-img convert -f qed -O raw base.qed b.raw &&
+	tail -c +$(((3 << 20) + 1)) b.raw | head -c 3M | sha256sum)" \
+	"$(cat noise noise noise | sha256sum)"
+"$vdisk" create -f qed -b base.qed short.qed 8M
+attach "$dm-k1" short.qed >/dev/null
+one "a parent that is longer" 'base.qed: Parent is longer than the device, sectors: 32768$' \
+	"$vdisk" commit "$dm-k1"
+eq "the device goes on as it was" "$(blockdev --getsize64 "/dev/mapper/$dm-k1")" $((8 << 20))
+t "and is written" dd if=noise of="/dev/mapper/$dm-k1" bs=1M oflag=direct conv=notrunc status=none
+"$vdisk" detach "$dm-k1"
+"$vdisk" create -f raw flat.raw 8M
+"$vdisk" create -f qed -b flat.raw -F raw over.qed
+attach "$dm-k1" over.qed >/dev/null
+dd if=noise of="/dev/mapper/$dm-k1" bs=1M seek=2 oflag=direct conv=notrunc status=none
+t "commit to a raw parent" "$vdisk" commit "$dm-k1"
+eq "which is attached" "$(dmsetup table "$dm-k1" | cut -d ' ' -f 4,8)" "rw raw"
+"$vdisk" detach "$dm-k1"
+eq "and holds it" "$(tail -c +$(((2 << 20) + 1)) flat.raw | head -c 1M | sha256sum)" \
+	"$(sha256sum <noise)"
+"$vdisk" create -f qed alone.qed 8M
+attach "$dm-k1" alone.qed >/dev/null
+one "nothing to commit to" 'alone.qed: Image has no parent$' "$vdisk" commit "$dm-k1"
+"$vdisk" detach "$dm-k1"
 
 # What cannot be changed is left alone.
 "$vdisk" create -f parallels -o bundle=on d.hdd 8M
