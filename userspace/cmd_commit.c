@@ -9,6 +9,7 @@
 #include "lock.h"
 #include "online.h"
 #include "out.h"
+#include "progress.h"
 #include "rechain.h"
 #include "resize.h"
 
@@ -62,6 +63,7 @@ static bool copy(struct chain *parent, struct chain *child)
 
 	*parent->fault.text = *child->fault.text = 0;
 	for (sector = 0; !r && sector < size && !resize_stop; sector += n) {
+		progress_show("copying", sector, size);
 		r = vdisk_disk_map(child->disk, sector, size - sector, &hit);
 		n = hit.sectors;
 		/* What no layer holds is the parent's already. */
@@ -69,6 +71,7 @@ static bool copy(struct chain *parent, struct chain *child)
 			r = copy_some(parent, child, sector, &hit, buf, &n);
 	}
 	free(buf);
+	progress_clear();
 	if (r && *child->fault.text)
 		out_error(child->image, "%s", child->fault.text);
 	else if (r)

@@ -11,6 +11,7 @@
 #include "make.h"
 #include "online.h"
 #include "out.h"
+#include "progress.h"
 #include "rechain.h"
 #include "resize.h"
 
@@ -51,6 +52,7 @@ static int keep(struct job *job, u64 sector, u64 sectors)
 		return r;
 	r = read_new(job, sector, sectors);
 	if (r) {
+		progress_clear();
 		out_error(job->parent.image, "%s", job->parent.fault.text);
 		return r;
 	}
@@ -97,6 +99,7 @@ static bool keep_all(struct job *job)
 	*job->child.fault.text = *job->parent.fault.text = 0;
 	for (sector = 0; r >= 0 && sector < disk->size_sec && !resize_stop;
 	     sector += n) {
+		progress_show("copying", sector, disk->size_sec);
 		r = vdisk_disk_map(disk, sector, disk->size_sec - sector, &hit);
 		n = hit.sectors;
 		if (r || (hit.image && hit.layer == disk->nr - 1))
@@ -107,6 +110,7 @@ static bool keep_all(struct job *job)
 		n = vdisk_min(n, CHUNK / VDISK_SECTOR);
 		r = keep(job, sector, n);
 	}
+	progress_clear();
 	if (r < 0 && !*job->parent.fault.text)
 		out_error(job->child.image, "%s", job->child.fault.text);
 	stopped = r >= 0 && sector < disk->size_sec;

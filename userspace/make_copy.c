@@ -8,6 +8,7 @@
 #include "chain.h"
 #include "make.h"
 #include "out.h"
+#include "progress.h"
 
 #define CHUNK (1u << 20)
 #define GRAIN 4096u		/* zeroes shorter than this are written */
@@ -158,6 +159,7 @@ static bool copy(const struct make *make, struct chain *from,
 	bool good = true;
 
 	for (sector = 0; good && !*r && sector < size; sector += n) {
+		progress_show("copying", sector, size);
 		n = vdisk_min(CHUNK / VDISK_SECTOR, size - sector);
 		good = !make_map(from, sector, &hit);
 		if (good && hit.kind == VDISK_ZERO) {
@@ -174,6 +176,7 @@ static bool copy(const struct make *make, struct chain *from,
 			since = 0;
 		}
 	}
+	progress_clear();
 	free(buf);
 	return good;
 }

@@ -14,6 +14,7 @@
 #include "chain.h"
 #include "make.h"
 #include "out.h"
+#include "progress.h"
 
 enum {
 	GT_LEN = VMDK_MAX_GTES * VMDK_ENTRY_LEN,
@@ -137,6 +138,7 @@ static bool copy(struct stream *s, struct chain *from, int *r)
 	struct vdisk_hit hit;
 
 	for (grain = 0; !*r && grain * grain_sec < disk->size_sec; grain = next) {
+		progress_show("copying", grain * grain_sec, disk->size_sec);
 		next = grain + 1;
 		if (grain / VMDK_MAX_GTES != last)
 			*r = end_table(s, last);
@@ -189,6 +191,7 @@ bool make_copy_stream(struct make *make, struct chain *from)
 	r = open_file(make, &s->store);
 	if (!r)
 		read = copy(s, from, &r);
+	progress_clear();
 	if (!read)
 		out_error(from->image, "%s", from->fault.text);
 	else if (r)

@@ -13,6 +13,7 @@
 #include "lock.h"
 #include "online.h"
 #include "out.h"
+#include "progress.h"
 
 /* The text of the option @key in a table line, up to a blank; or NULL. */
 static char *option_of(const char *params, const char *key)
@@ -173,6 +174,7 @@ static void stand_alone(bool yes)
 	if (yes)
 		mlockall(MCL_CURRENT | MCL_FUTURE);
 	out_hold(yes);
+	progress_hold(yes);
 	if (!yes)
 		munlockall();
 }

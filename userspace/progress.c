@@ -13,7 +13,7 @@
 
 static struct {
 	u64 began, next;	/* ms; 0 = not yet */
-	bool shown;
+	bool shown, held;
 	int terminal;		/* 0 = not known, 1 yes, -1 no */
 } state;
 
@@ -32,7 +32,7 @@ void progress_show(const char *what, u64 done, u64 all)
 
 	if (!state.terminal)
 		state.terminal = isatty(STDERR_FILENO) ? 1 : -1;
-	if (state.terminal < 0 || !all)
+	if (state.terminal < 0 || state.held || !all)
 		return;
 	now = now_ms();
 	if (!state.began) {
@@ -49,6 +49,11 @@ void progress_show(const char *what, u64 done, u64 all)
 		"########################################", WIDTH - n, "",
 		(int)((double)done / (double)all * 100));
 	fflush(stderr);
+}
+
+void progress_hold(bool hold)
+{
+	state.held = hold;
 }
 
 void progress_clear(void)

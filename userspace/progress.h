@@ -11,6 +11,9 @@
 /* @done of @all; may be called as often as is convenient. */
 void progress_show(const char *what, u64 done, u64 all);
 
+/* While a device is suspended, nobody might take what a terminal is told. */
+void progress_hold(bool hold);
+
 /* Take the bar away: something else is to be printed, or it is over. */
 void progress_clear(void);
 
