@@ -13,7 +13,7 @@
 
 need_module
 need_tool
-need_cmd qemu-img python3 mkfs.ext4 e2fsck
+need_cmd qemu-img python3 jq mkfs.ext4 e2fsck
 need_disk 1G disk
 scratch work
 
@@ -49,12 +49,19 @@ $1 $((length - $1)) linear $disk $1"
 }
 
 # The first 4 KiB behind all that the image has now, in sectors. The page cache
-# of the disk below knows nothing of what the image was told meanwhile.
+# of the disk below knows nothing of what the image was told meanwhile. A VHD ends
+# with the footer, at the disk's end: it is its blocks that count, and the last may
+# be written in part.
 end_of_image()
 {
 	blockdev --flushbufs "$under"
-	"$vdisk" check -U -f "$1" "$under" |
-		sed -n 's/^Image end offset: //p' | awk '{ print int(($1 + 4095) / 4096) * 8 }'
+	case $1 in
+	vhd)
+		"$vdisk" map --json -f vhd "$under" |
+			jq '[.[] | select(.offset) | .offset + .length] | max + 65536'
+		;;
+	*) "$vdisk" check -U -f "$1" "$under" | sed -n 's/^Image end offset: //p' ;;
+	esac | awk '{ print int(($1 + 4095) / 4096) * 8 }'
 }
 
 writes()
