@@ -16,9 +16,9 @@
  * A write that needs a new place: mark (durable), space (durable), ops BEFORE
  * (durable), then ops DATA with the fill and the guest's bytes. PUBLISH goes to
  * the cached tables only, which have their space in the file then, and where
- * lookups see it at once. vdisk_image_commit()
- * copies the changed table sectors, flushes, writes the copies, flushes. What a
- * plan freed may be handed out again after that, not before.
+ * lookups see it at once. vdisk_image_commit() copies the changed table sectors,
+ * flushes, writes the copies, flushes. What a plan freed may be handed out again
+ * after that, not before.
  */
 #ifndef _VDISK_DISK_H
 #define _VDISK_DISK_H
