@@ -80,6 +80,11 @@ ifneq ($(NODEPS),1)
 	$(Q)selftests/install-deps.sh '' mmdebstrap
 endif
 	$(Q)$(call program,selftests/boot/run)
+check-kernels:
+ifneq ($(NODEPS),1)
+	$(Q)selftests/install-deps.sh '' mmdebstrap
+endif
+	$(Q)selftests/vm/trixie
 bench: all
 	$(Q)$(call program,selftests/bench/run)
 program = [ -x $1 ] || { echo "$1: not in this tree"; exit 1; }; $1
@@ -170,6 +175,7 @@ help:
 	@echo '  check-long   check, and what takes minutes'
 	@echo '  check-debug  the kernel tests under a kernel that looks for bugs'
 	@echo '  check-boot   a system that boots from an attached image'
+	@echo '  check-kernels  the kernel tests on the newest kernel of trixie-backports'
 	@echo '  bench        figures'
 	@echo '  unit pure golden crash fuzz kernel style    one ring'
 	@echo '  shell        a shell in the test VM'
@@ -184,5 +190,5 @@ help:
 # Rings are programs that share build directories; make -j is for their parts.
 .NOTPARALLEL:
 .PHONY: all modules tools deps demo check check-long check-debug check-boot \
-	bench unit pure golden crash fuzz kernel style shell install install-tools \
+	check-kernels bench unit pure golden crash fuzz kernel style shell install install-tools \
 	dkms-source dkms-install dkms-uninstall deb uninstall clean help
