@@ -403,7 +403,7 @@ class Kernel:
         else:
             self.dm.call(self.dm.CLEAR)
             return ["accepted: " + line]
-        wanted = [": table: .*: vdisk: %s \\(-E" % re.escape(phrase)]
+        wanted = [": table: .*: vdisk: %s \\(-[E0-9]" % re.escape(phrase)]
         if phrase != text:
             wanted.append(": %s$" % re.escape(text))
         if any(sum(bool(re.search(w, x)) for x in log) != 1 for w in wanted):
