@@ -11,6 +11,7 @@
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
 #include <linux/shrinker.h>
+#include <linux/workqueue.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "dm-vdisk needs Linux 6.1 or newer"
@@ -34,6 +35,11 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 {
 	return iocb->ki_filp->f_op->write_iter(iocb, iter);
 }
+
+/* 6.17: a workqueue is one or the other; before, per CPU if not unbound. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#define WQ_PERCPU 0
+#endif
 
 /* 6.7: shrinkers are allocated. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)

@@ -403,7 +403,7 @@ int vdisk_grain_module_init(void)
 	if (r)
 		return r;
 	r = -ENOMEM;
-	free_wq = alloc_workqueue("vdisk-grains", WQ_MEM_RECLAIM, 0);
+	free_wq = alloc_workqueue("vdisk-grains", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
 	if (!free_wq)
 		goto bad;
 	shrinker = vdisk_shrinker_alloc("dm-vdisk-grains");

@@ -87,7 +87,8 @@ static int vdisk_alloc_resources(struct vdisk *v)
 	v->wq = alloc_workqueue("vdisk/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
 				vdisk_name(v));
 	/* A worker of wq may wait for what this one does. */
-	v->retry_wq = alloc_workqueue("vdisk-retry/%s", WQ_MEM_RECLAIM, 0,
+	v->retry_wq = alloc_workqueue("vdisk-retry/%s",
+				      WQ_MEM_RECLAIM | WQ_PERCPU, 0,
 				      vdisk_name(v));
 	v->commit_wq = alloc_ordered_workqueue("vdisk-commit/%s",
 					       WQ_MEM_RECLAIM, vdisk_name(v));
