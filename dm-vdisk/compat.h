@@ -41,6 +41,16 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 #define WQ_PERCPU 0
 #endif
 
+/* 6.17: zeroes that unmap have a limit of their own, the same one or 0. */
+static inline void vdisk_limit_zeroes(struct queue_limits *limits,
+				      unsigned int sectors)
+{
+	limits->max_write_zeroes_sectors = sectors;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	limits->max_hw_wzeroes_unmap_sectors = 0;
+#endif
+}
+
 /* 6.7: shrinkers are allocated. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
 static inline struct shrinker *vdisk_shrinker_alloc(const char *name)

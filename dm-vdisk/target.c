@@ -311,7 +311,7 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *limits)
 	limits->discard_granularity = PAGE_SIZE;
 	limits->max_discard_sectors = MAX_DISCARD_SECTORS;
 	limits->max_hw_discard_sectors = MAX_DISCARD_SECTORS;
-	limits->max_write_zeroes_sectors = MAX_DISCARD_SECTORS;
+	vdisk_limit_zeroes(limits, MAX_DISCARD_SECTORS);
 }
 
 static struct target_type vdisk_target = {
