@@ -36,8 +36,8 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 	return iocb->ki_filp->f_op->write_iter(iocb, iter);
 }
 
-/* 6.17: a workqueue is one or the other; before, per CPU if not unbound. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+/* 6.18: a workqueue is one or the other; before, per CPU if not unbound. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
 #define WQ_PERCPU 0
 #endif
 
