@@ -116,10 +116,16 @@ static unsigned long evict(unsigned long want, unsigned long scan)
 	return done;
 }
 
+/*
+ * What a block takes: its page, itself, and of the index as much as where each
+ * unit has a bitmap, and so a leaf of its own; some wait for a grace period.
+ */
+#define BLOCK_COST (PAGE_SIZE + 1536)
+
 static void keep_limit(void)
 {
-	unsigned long limit = (unsigned long)READ_ONCE(table_cache_mb) <<
-			      (20 - PAGE_SHIFT);
+	unsigned long limit = ((unsigned long)READ_ONCE(table_cache_mb) << 20) /
+			      BLOCK_COST;
 
 	if (READ_ONCE(nr_blocks) > limit)
 		evict(READ_ONCE(nr_blocks) - limit, 64);
