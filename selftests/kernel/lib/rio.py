@@ -25,6 +25,7 @@
       Random writes, one sector to max= each, and reads, against a model kept
       in memory. The same keys as write; loop=N after N of them drops caches.
 """
+import contextlib
 import mmap
 import os
 import random
@@ -67,7 +68,8 @@ class Memory:
     def __init__(self, most):
         self.map = mmap.mmap(-1, most + mmap.PAGESIZE)
         if most > (2 << 20):
-            self.map.madvise(mmap.MADV_HUGEPAGE)
+            with contextlib.suppress(OSError):  # a kernel may have none
+                self.map.madvise(mmap.MADV_HUGEPAGE)
         self.view = memoryview(self.map)
 
     def part(self, length, shift):
