@@ -28,6 +28,11 @@ fi
 [ "$(stat -f -c %T "$cgroups")" = cgroup2fs ] || skip_all "no cgroup2 at $cgroups"
 defer groups_gone
 
+# systemd-nspawn asks for the host's; a root that was just made has none.
+if [ ! -s /etc/machine-id ] && [ -n "${VDISK_VM:-}" ]; then
+	systemd-machine-id-setup
+fi
+
 # The smallest root that systemd-nspawn takes for one, and 4 MiB to share.
 make_root()
 {
@@ -40,7 +45,6 @@ make_root()
 	done
 	echo 'ID=vdisk-test' >"$1/usr/lib/os-release"
 	ln -s ../usr/lib/os-release "$1/etc/os-release"
-	echo 0123456789abcdef0123456789abcdef >"$1/etc/machine-id"
 	head -c 4M /dev/urandom >"$1/shared"
 }
 
