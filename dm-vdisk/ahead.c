@@ -33,8 +33,10 @@ void vdisk_ahead_missed(struct vdisk_image *image, u64 sector)
 
 void vdisk_ahead_used(struct vdisk_block *b)
 {
-	u64 sector = b->ahead;
+	u64 sector = READ_ONCE(b->ahead);
 
+	if (!sector)
+		return;
 	WRITE_ONCE(b->ahead, 0);
 	ahead_of(b->cache->image, sector);
 }

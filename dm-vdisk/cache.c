@@ -191,8 +191,7 @@ struct vdisk_block *vdisk_cache_find(struct vdisk_cache *cache, u64 off)
 		return NULL;
 	if (!READ_ONCE(b->used)) {
 		WRITE_ONCE(b->used, true);
-		if (READ_ONCE(b->ahead))
-			vdisk_ahead_used(b);
+		vdisk_ahead_used(b);
 	}
 	return b;
 }

@@ -38,7 +38,7 @@ struct vdisk_block {
 	enum vdisk_block_state state;	/* release/acquire: data is there */
 	int error;			/* FAILED */
 	bool used;			/* since the last pass of the shrinker */
-	u64 ahead;			/* not used yet: loaded for this sector */
+	u64 ahead;			/* loaded for this sector and not used yet; or 0 */
 	u8 dirty;			/* cache->lock: sectors, bit 0 the first */
 	u8 writing;			/* commit_lock: sectors of shadow */
 	unsigned int pins;		/* cache->lock */

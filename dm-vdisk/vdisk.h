@@ -298,7 +298,7 @@ void vdisk_level_learn(struct vdisk *v, u64 sector, u64 sectors);
 
 /*
  * ahead.c APIs: a lookup of a sector of the image had to load a block; a block
- * that was loaded ahead is used for the first time (any context).
+ * is used for the first time, maybe one that was loaded ahead (any context).
  */
 void vdisk_ahead_missed(struct vdisk_image *image, u64 sector);
 void vdisk_ahead_used(struct vdisk_block *b);
