@@ -253,7 +253,7 @@ done
 # from which all that was deleted was given back, but for what never was data.
 trimmed()
 {
-	local format=$1 full fresh free
+	local format=$1 full copied fresh free
 
 	make_image "$format" "$image" 512M
 	t "$format: attach" attach "$dm" "$image"
@@ -266,8 +266,9 @@ trimmed()
 	t "$format: detach" "$vdisk" detach "$dm"
 	full=$(stat -c %s "$image")
 	cp --sparse=always "$image" "$dir/theirs"
+	copied=$(blocks "$dir/theirs")
 	qemu-io -f "$format" -d unmap -c "discard 0 512M" "$dir/theirs" >/dev/null 2>&1
-	echo "# $format: $(blocks "$image") blocks; $(blocks "$dir/theirs") when QEMU has discarded all"
+	echo "# $format: $copied blocks, and $(blocks "$dir/theirs") when QEMU has discarded all"
 	rm "$dir/theirs"
 	t "$format: attach" attach "$dm" "$image"
 	mount "$device" "$inside"
