@@ -6,8 +6,7 @@
 # time, each the root of a container that writes; and image layers in EROFS,
 # which a VMDK descriptor puts end to end, as containerd's snapshotter does.
 #
-# The "# " lines are figures for Documentation/containers.rst. Times are counted
-# instructions only under selftests/vm/run --icount.
+# The "# " lines are figures for Documentation/containers.rst.
 . "$(dirname "$0")/../lib/kernel-test.sh"
 
 need_module
