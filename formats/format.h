@@ -375,7 +375,9 @@ struct vdisk_format {
 
 	/*
 	 * Step. Enumerates what the image owns. *@cursor is 0 at first and opaque
-	 * after; every call gives one range, in no order. A bad entry is -EUCLEAN,
+	 * after; every call gives one range, in no order. Units that follow each
+	 * other in the disk and in the file may be one range, unless they are
+	 * compressed; the last may be shorter than unit_len. A bad entry is -EUCLEAN,
 	 * with *@cursor moved past it: the walk may go on. *@range then says whose
 	 * it is: UNIT or TABLE, @sector the first it speaks of, @off what it says,
 	 * @len 0; META if it is no entry. Required.

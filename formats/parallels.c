@@ -291,6 +291,23 @@ static int check_entry(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
+/* By what the entries of neighbours differ. */
+static u64 step_of(const struct vdisk_geom *geom)
+{
+	return geom->priv[V2] ? 1 : geom->unit_sec;
+}
+
+/* How many clusters fit from @off on, where a sound one is. */
+static u64 room_for(const struct vdisk_geom *geom,
+		    const struct vdisk_step *step, u64 off)
+{
+	u64 end = vdisk_min(step->data_end, step->file_len);
+
+	if (geom->priv[EXT_OFF] > off)
+		end = vdisk_min(end, geom->priv[EXT_OFF]);
+	return vdisk_div(end - off, geom->unit_len);
+}
+
 static u64 bat_off(u64 i)
 {
 	return PARALLELS_HEADER_LEN + i * PARALLELS_ENTRY_LEN;
@@ -307,7 +324,7 @@ struct run {
 static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 		    u64 i, u64 most, struct run *run)
 {
-	u64 n, off, want = 0;
+	u64 n, want = 0, add = 0;
 	const u8 *p;
 	u32 e, len;
 	int r;
@@ -315,7 +332,7 @@ static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 	p = vdisk_want(step, bat_off(i), PARALLELS_ENTRY_LEN);
 	if (!p)
 		return -EAGAIN;
-	*run = (struct run){ 0 };
+	*run = (struct run){ .clusters = 1 };
 	e = vdisk_le32(p);
 	if (e) {
 		r = check_entry(geom, step, e, &run->off);
@@ -323,19 +340,19 @@ static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 			return r;
 		run->here = true;
 	}
+	if (most == 1)
+		return 0;
 
-	len = most > 1 ? vdisk_have(step, bat_off(i),
-				    (u32)most * PARALLELS_ENTRY_LEN, &p) : 0;
-	for (n = 1; n < len / PARALLELS_ENTRY_LEN; n++) {
-		if (run->here)
-			want = run->off + n * geom->unit_len;
-		e = vdisk_le32(p + n * PARALLELS_ENTRY_LEN);
-		if (e * geom->priv[ENTRY_LEN] != want)
-			break;
+	if (run->here) {
+		want = e;
+		add = step_of(geom);
 		/* A neighbour that is wrong is told when it is first. */
-		if (run->here && check_entry(geom, step, e, &off))
-			break;
+		most = vdisk_min(most, room_for(geom, step, run->off));
 	}
+	len = vdisk_have(step, bat_off(i), (u32)most * PARALLELS_ENTRY_LEN, &p);
+	for (n = 1; n < len / PARALLELS_ENTRY_LEN; n++)
+		if (vdisk_le32(p + n * PARALLELS_ENTRY_LEN) != (want += add))
+			break;
 	run->clusters = n;
 	return 0;
 }
@@ -393,7 +410,7 @@ static int parallels_alloc(const struct vdisk_geom *geom,
 				  off);
 	vdisk_plan_set(plan, VDISK_PUBLISH, bat_off(i), PARALLELS_ENTRY_LEN,
 		       false, (u32)n, vdisk_div(off, geom->priv[ENTRY_LEN]),
-		       geom->priv[V2] ? 1 : geom->unit_sec);
+		       step_of(geom));
 
 	plan->fill = VDISK_FILL_PARENT;
 	plan->first_sec = ask->sector - in;
@@ -504,7 +521,8 @@ static u64 next_block(const struct vdisk_geom *geom, u64 i)
 static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		      u64 *cursor, struct vdisk_range *range)
 {
-	u64 i = *cursor / 2, end = next_block(geom, i), off;
+	u64 i = *cursor / 2, end = next_block(geom, i);
+	struct run run;
 	const u8 *p;
 	u32 e;
 	int r;
@@ -523,12 +541,13 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		e = vdisk_le32(p);
 		if (!e)
 			continue;
-		*cursor = (i + 1) * 2 + (i + 1 < end);
-		r = check_entry(geom, step, e, &off);
+		r = find_run(geom, step, i, end - i, &run);
 		range->kind = VDISK_RANGE_UNIT;
-		range->off = off;
-		range->len = r ? 0 : geom->unit_len;
+		range->off = run.off;
+		range->len = r ? 0 : run.clusters * geom->unit_len;
 		range->sector = i * geom->unit_sec;
+		i += run.clusters;
+		*cursor = i * 2 + (i < end);
 		return r;
 	}
 	*cursor = end * 2;

@@ -262,6 +262,19 @@ static int check_data(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
+/* How many clusters fit from @off on, where a sound one is. */
+static u64 room_for(const struct vdisk_geom *geom,
+		    const struct vdisk_step *step, u64 l2_off, u64 off)
+{
+	u64 end = end_of(step);
+
+	if (geom->priv[L1_OFF] > off)
+		end = vdisk_min(end, geom->priv[L1_OFF]);
+	if (l2_off > off)
+		end = vdisk_min(end, l2_off);
+	return (end - off) >> (geom->priv[SHIFT] + VDISK_SHIFT);
+}
+
 /* Neighbours on the disk that fare alike, and the table that says so. */
 struct run {
 	enum vdisk_kind kind;
@@ -290,7 +303,7 @@ static u64 missing_tables(const struct vdisk_step *step, u64 l1_off, u64 most)
 static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		   u64 most, struct run *run)
 {
-	u64 at = run->l2_off + run->index * QED_ENTRY_LEN, first, want, n;
+	u64 at = run->l2_off + run->index * QED_ENTRY_LEN, want, n, add = 0;
 	const u8 *p;
 	u32 len;
 	int r;
@@ -298,29 +311,24 @@ static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 	p = vdisk_want(step, at, QED_ENTRY_LEN);
 	if (!p)
 		return -EAGAIN;
-	first = vdisk_le64(p);
-	run->kind = first == QED_ABSENT ? VDISK_PARENT :
-		    first == QED_ZERO ? VDISK_ZERO : VDISK_DATA;
+	want = vdisk_le64(p);
+	run->kind = want == QED_ABSENT ? VDISK_PARENT :
+		    want == QED_ZERO ? VDISK_ZERO : VDISK_DATA;
 	if (run->kind == VDISK_DATA) {
-		run->off = first;
-		r = check_data(geom, step, run->l2_off, first);
+		run->off = want;
+		r = check_data(geom, step, run->l2_off, want);
 		if (r)
 			return r;
+		add = geom->unit_len;
+		/* A neighbour that is wrong is told when it is first. */
+		most = vdisk_min(most, room_for(geom, step, run->l2_off, want));
 	}
 
 	len = most > 1 ?
 	      vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p) : 0;
-	for (n = 1; n < len / QED_ENTRY_LEN; n++) {
-		want = first;
-		if (run->kind == VDISK_DATA)
-			want += n * geom->unit_len;
-		if (vdisk_le64(p + n * QED_ENTRY_LEN) != want)
+	for (n = 1; n < len / QED_ENTRY_LEN; n++)
+		if (vdisk_le64(p + n * QED_ENTRY_LEN) != (want += add))
 			break;
-		/* A neighbour that is wrong is told when it is first. */
-		if (run->kind == VDISK_DATA &&
-		    check_data(geom, step, run->l2_off, want))
-			break;
-	}
 	run->clusters = n;
 	return 0;
 }
@@ -627,7 +635,8 @@ static int walk_l1(const struct vdisk_geom *geom, struct vdisk_step *step,
 static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		   struct place *p, struct vdisk_range *range)
 {
-	u64 l2_off, off, cluster;
+	struct run run = { 0 };
+	u64 l2_off, off, n;
 	const u8 *e;
 	int r;
 
@@ -653,19 +662,25 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	do {
 		off = vdisk_le64(e);
-		cluster = p->l1 << geom->priv[INDEX] | p->l2;
+		if (off != QED_ABSENT && off != QED_ZERO)
+			break;
 		e += QED_ENTRY_LEN;
 		next_l2(geom, p);
-		if (off == QED_ABSENT || off == QED_ZERO)
-			continue;
-		r = check_data(geom, step, l2_off, off);
-		range->kind = VDISK_RANGE_UNIT;
-		range->off = off;
-		range->len = r ? 0 : geom->unit_len;
-		range->sector = cluster << geom->priv[SHIFT];
-		return r;
 	} while (p->told && p->in_l2);
-	return 0;
+	if (!p->told || !p->in_l2)
+		return 0;
+
+	run.l2_off = l2_off;
+	run.index = p->l2;
+	r = read_l2(geom, step, PER_BLOCK - p->l2 % PER_BLOCK, &run);
+	range->kind = VDISK_RANGE_UNIT;
+	range->off = off;
+	range->len = r ? 0 : run.clusters * geom->unit_len;
+	range->sector = (p->l1 << geom->priv[INDEX] | p->l2)
+			<< geom->priv[SHIFT];
+	for (n = r ? 1 : run.clusters; n; n--)
+		next_l2(geom, p);
+	return r;
 }
 
 static int qed_walk(const struct vdisk_geom *geom, struct vdisk_step *step,

@@ -655,10 +655,25 @@ static bool walk_bat(const struct vdisk_geom *geom, u64 blk,
 	return true;
 }
 
+/* How many of @n entries from @p on name blocks one behind the other. */
+static u64 run_of_blocks(const struct vdisk_geom *geom,
+			 const struct vdisk_step *step, const u8 *p, u64 n)
+{
+	u64 e = vdisk_be32(p), each = geom->unit_len / VDISK_SECTOR, i = 1;
+
+	n = vdisk_min(n, vdisk_div(step->data_end - e * VDISK_SECTOR,
+				   geom->unit_len));
+	/* The value of a free entry is nobody's place. */
+	n = vdisk_min(n, vdisk_div_up(VHD_FREE - e, each));
+	while (i < n && vdisk_be32(p + i * 4) == (e += each))
+		i++;
+	return i;
+}
+
 static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		      u64 *cursor, struct vdisk_range *range)
 {
-	u64 blk = (*cursor - WALK_BLOCK) / 2, off, at, len;
+	u64 blk = (*cursor - WALK_BLOCK) / 2, off, at, len, n;
 	bool told = (*cursor - WALK_BLOCK) & 1;
 	const u8 *p;
 	u32 e;
@@ -685,7 +700,9 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		off = block_off(geom, step, e);
 		if (!off)
 			return -EUCLEAN;
-		range->len = geom->unit_len;
+		n = run_of_blocks(geom, step, p, len / 4);
+		range->len = n * geom->unit_len;
+		*cursor = WALK_BLOCK + 2 * (blk + n);
 		return 0;
 	}
 	*cursor = WALK_BLOCK + 2 * blk;

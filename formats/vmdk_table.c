@@ -240,7 +240,7 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 			const struct vdisk_step *step, const struct place *first,
 			u64 done, u64 grain, u64 most)
 {
-	u64 off, entry, n, i;
+	u64 off, entry = first->entry, add = 0, n, i, whole;
 	struct place p;
 	const u8 *e;
 	u32 gde;
@@ -258,16 +258,18 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 	off = (u64)gde * VDISK_SECTOR + (u64)p.gt * VMDK_ENTRY_LEN;
 	n = vdisk_have(step, off, (u32)most * VMDK_ENTRY_LEN, &e) /
 	    VMDK_ENTRY_LEN;
-	for (i = 0; i < n; i++, e += VMDK_ENTRY_LEN) {
-		entry = first->entry;
-		if (first->kind == VDISK_DATA)
-			entry += (done + i) * geom->unit_sec;
-		if (vdisk_le32(e) != entry)
-			break;
-		if (first->kind == VDISK_DATA &&
-		    vdisk_vmdk_grain_fault(geom, step, grain + i, entry))
-			break;
+	whole = n;
+	if (first->kind == VDISK_DATA) {
+		add = geom->unit_sec;
+		entry += done * add;
+		off = vdisk_min(entry * VDISK_SECTOR, limit_of(step));
+		whole = (limit_of(step) - off) >> geom->priv[VMDK_GRAIN_SHIFT] >>
+			VDISK_SHIFT;
 	}
+	for (i = 0; i < n; i++, e += VMDK_ENTRY_LEN, entry += add)
+		if (vdisk_le32(e) != entry || (i >= whole &&
+		    vdisk_vmdk_grain_fault(geom, step, grain + i, entry)))
+			break;
 	return i;
 }
 
@@ -782,7 +784,7 @@ static int tell_grain(const struct vdisk_geom *geom, struct vdisk_step *step,
 static int walk_table(const struct vdisk_geom *geom, struct vdisk_step *step,
 		      struct spot *s, struct vdisk_range *range)
 {
-	u64 gtes = geom->priv[VMDK_GTES], grain, n, i;
+	u64 gtes = geom->priv[VMDK_GTES], grain, n, i, most, more;
 	struct place p = { .gd = s->gd };
 	const u8 *e;
 	int r;
@@ -814,7 +816,13 @@ static int walk_table(const struct vdisk_geom *geom, struct vdisk_step *step,
 		r = tell_grain(geom, step, grain + i, &p, range);
 		if (r == -EAGAIN)
 			return r;
-		n = i + 1;
+		most = vdisk_min(n, nr_grains(geom) - grain) - ++i;
+		more = !r && p.kind == VDISK_DATA && most ?
+		       same_in_view(geom, step, &p, 1, grain + i, most) : 0;
+		if (more)
+			range->len = vdisk_min((more + 1) * geom->unit_len,
+					       limit_of(step) - range->off);
+		n = i + more;
 	}
 	s->gt += (u32)n;
 	s->told = !starts_piece(p.gt_off, s->gt);

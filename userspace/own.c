@@ -2,7 +2,7 @@
 /*
  * Who owns which bytes of an image.
  *
- * A pass collects the pieces that start in its window, neighbours as one. When
+ * A pass collects the units that start in its window, neighbours as one piece. When
  * the list is full, what touches becomes one piece; if that does not help, the
  * window ends where the list's middle lies, and a later pass looks at the rest.
  */
@@ -149,6 +149,25 @@ static void make_room(struct own *own)
 	reduce(own);
 }
 
+/* Of the units of @p, those that start in the window. False if none does. */
+static bool clip(const struct own *own, struct piece *p)
+{
+	const struct vdisk_geom *geom = &own->image->geom;
+	u64 n;
+
+	if (p->sector != NO_SECTOR && p->off < own->from) {
+		n = vdisk_div_up(own->from - p->off, geom->unit_len);
+		n = vdisk_min(n, vdisk_div_up(p->end - p->off, geom->unit_len));
+		p->off += n * geom->unit_len;
+		p->sector += n * geom->unit_sec;
+	}
+	if (p->sector != NO_SECTOR && p->off < own->to && p->end > own->to) {
+		n = vdisk_div_up(own->to - p->off, geom->unit_len);
+		p->end = vdisk_min(p->end, p->off + n * geom->unit_len);
+	}
+	return p->off >= own->from && p->off < own->to && p->off < p->end;
+}
+
 static void add(struct own *own, const struct vdisk_range *range)
 {
 	const struct vdisk_geom *geom = &own->image->geom;
@@ -160,7 +179,7 @@ static void add(struct own *own, const struct vdisk_range *range)
 	};
 	u64 units;
 
-	if (p.off < own->from || p.off >= own->to)
+	if (!clip(own, &p))
 		return;
 	/* The next unit right behind the last: say_overlap() stays exact. */
 	if (last && last->end == p.off && last->sector != NO_SECTOR &&
@@ -173,7 +192,7 @@ static void add(struct own *own, const struct vdisk_range *range)
 	}
 	if (own->nr == own->room)
 		make_room(own);
-	if (p.off < own->to)
+	if (clip(own, &p))
 		own->piece[own->nr++] = p;
 }
 
@@ -259,7 +278,9 @@ static int pass(struct own *own)
 		if (own->opt->table_limit && own->tables > own->opt->table_limit)
 			own->enough = true;
 		if (own->first && range.len && range.kind == VDISK_RANGE_UNIT)
-			own->report->units++;
+			own->report->units +=
+				vdisk_div_up(range.len,
+					     own->image->geom.unit_len);
 		if (range.len)
 			add(own, &range);
 		if (own->opt->progress && range.kind == VDISK_RANGE_UNIT)

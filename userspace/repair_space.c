@@ -177,12 +177,19 @@ static int by_off_down(const void *a, const void *b)
 	return p->off > q->off ? -1 : p->off < q->off;
 }
 
+static void keep_highest(struct units *units, u64 most)
+{
+	qsort(units->unit, units->nr, sizeof(*units->unit), by_off_down);
+	units->nr = (unsigned int)vdisk_min(units->nr, most);
+}
+
 /* The units that lie highest, as many as there is room for below them. */
 static int highest_units(struct vdisk_image *image, u64 most,
 			 struct units *units)
 {
-	struct vdisk_range range;
-	u64 cursor = 0;
+	const struct vdisk_geom *geom = &image->geom;
+	struct vdisk_range range, unit;
+	u64 cursor = 0, end;
 	int r;
 
 	most = vdisk_min(most, MOST_UNITS / 2);
@@ -193,15 +200,16 @@ static int highest_units(struct vdisk_image *image, u64 most,
 			return r;
 		if (!range.len || range.kind != VDISK_RANGE_UNIT)
 			continue;
-		units_add(units, &range);
-		if (units->nr == 2 * most) {
-			qsort(units->unit, units->nr, sizeof(range),
-			      by_off_down);
-			units->nr = (unsigned int)most;
+		end = range.off + range.len;
+		for (unit = range; unit.off < end; unit.off += geom->unit_len,
+						   unit.sector += geom->unit_sec) {
+			unit.len = vdisk_min(geom->unit_len, end - unit.off);
+			units_add(units, &unit);
+			if (units->nr == 2 * most)
+				keep_highest(units, most);
 		}
 	} while (range.len);
-	qsort(units->unit, units->nr, sizeof(range), by_off_down);
-	units->nr = (unsigned int)vdisk_min(units->nr, most);
+	keep_highest(units, most);
 	return 0;
 }
 

@@ -624,11 +624,11 @@ static void check_walk(struct model *m)
 			breach("a range passes the end of the file");
 		if (r[n].kind != VDISK_RANGE_UNIT)
 			continue;
-		units++;
-		if (STEP(&m->img, &step, m->fmt->map(&m->geom, &step,
-						     r[n].sector, 1, &e)) ||
-		    e.kind != VDISK_DATA || e.off != r[n].off)
-			breach("a walk finds a unit that map does not");
+		for (i = 0; i < r[n].len; i += m->geom.unit_len, units++)
+			if (STEP(&m->img, &step, m->fmt->map(&m->geom, &step,
+					r[n].sector + i / VDISK_SECTOR, 1, &e)) ||
+			    e.kind != VDISK_DATA || e.off != r[n].off + i)
+				breach("a walk finds a unit that map does not");
 	}
 	qsort(r, n, sizeof(*r), by_off);
 	for (i = 1; i < n; i++)

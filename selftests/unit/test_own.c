@@ -93,30 +93,36 @@ static int check(unsigned int room, struct own_report *rep)
 		.room = room, .say = count }, rep);
 }
 
-/* Units at random places, each free place once: no overlap. Then some twice. */
+/*
+ * Units at random places, up to five that follow each other as one range, each
+ * free place once: no overlap. Then some twice.
+ */
 static void random_image(bool overlapping, u64 *leaks, u64 *units)
 {
 	bool used[FILE_LEN / 16] = { false };
-	unsigned int n = 1 + rnd(MOST - 20), i, slot;
+	unsigned int n = 1 + rnd(MOST - 20), i, slot, run;
 
 	nr_ranges = 0;
 	put(VDISK_RANGE_META, 0, 40, 0);
 	put(VDISK_RANGE_TABLE, 40, 24, 0);
+	*units = 0;
 	for (i = 0; i < n; i++) {
 		slot = 4 + rnd(FILE_LEN / 16 - 4);
-		if (used[slot])
-			continue;
-		used[slot] = true;
-		put(VDISK_RANGE_UNIT, slot * 16, 16, i * 2);
+		for (run = 0; run <= i % 5 && slot + run < FILE_LEN / 16 &&
+		     !used[slot + run]; run++)
+			used[slot + run] = true;
+		if (run)
+			put(VDISK_RANGE_UNIT, slot * 16, run * 16, i * 10);
+		*units += run;
 	}
-	*units = nr_ranges - 2;
 	*leaks = 0;
 	for (slot = 4; slot < FILE_LEN / 16; slot++)
 		*leaks += !used[slot];
 	if (!overlapping)
 		return;
-	i = 2 + rnd((u32)*units);
-	put(VDISK_RANGE_UNIT, ranges[i].off - rnd(2) * 8, 16, 999);
+	i = 2 + rnd(nr_ranges - 2);
+	slot = rnd((unsigned int)ranges[i].len / 16) * 16;
+	put(VDISK_RANGE_UNIT, ranges[i].off + slot - rnd(2) * 8, 16, 9999);
 	++*units;
 }
 
@@ -160,6 +166,31 @@ static void test_equal(void)
 	T_EQ(check(8, &rep), 0, "a hundred units in one place");
 	T_EQ(rep.overlaps, 99, "all but one are too much");
 	T_EQ(rep.end_off, 176, "where the last ends");
+}
+
+/* A range of many units over those of others, told at any time of the walk. */
+static void test_long(void)
+{
+	struct own_report rep;
+	unsigned int i, room;
+
+	for (i = 0; i <= 40; i++) {
+		for (nr_ranges = 0; nr_ranges < i; )
+			put(VDISK_RANGE_UNIT, 96 + nr_ranges * 48, 16,
+			    1000 + nr_ranges * 10);
+		put(VDISK_RANGE_UNIT, 64, 128 * 16, 0);
+		while (nr_ranges < 41)
+			put(VDISK_RANGE_UNIT, 48 + nr_ranges * 48, 16,
+			    990 + nr_ranges * 10);
+		for (room = 4; room < 32; room += 3) {
+			check(room, &rep);
+			T_EQ(rep.overlaps, 40, t_name(
+			     "a range over forty units, told as the %u., in windows of %u",
+			     i, room));
+		}
+	}
+	T_EQ(rep.units, 168, "all are counted");
+	T_EQ(rep.stuck, 0, "each of them can be moved");
 }
 
 static void test_rows(void)
@@ -208,6 +239,7 @@ int main(void)
 {
 	test_rows();
 	test_equal();
+	test_long();
 	test_random();
 	return T_DONE();
 }

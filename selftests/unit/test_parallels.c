@@ -462,6 +462,18 @@ static void test_walk(void)
 	T_EQ(count[VDISK_RANGE_META], 2, "a walk tells header and extension");
 	T_OK(!steps_broken && calls < 100, "a walk ends");
 
+	for (cursor = 0; cursor < 5; cursor++)
+		put(&img, 64 + 4 * (900 + cursor), 16 + 8 * cursor, 4);
+	for (cursor = 0, calls = 0; calls < 100; calls++)
+		if (!STEP(&img, &step, parallels_walk(&geom, &step, &cursor,
+						      &range)) &&
+		    range.sector == 900 * 8)
+			break;
+	T_EQ(range.len, 3 * 4096, "neighbours are one range");
+	T_EQ(STEP(&img, &step, parallels_walk(&geom, &step, &cursor, &range)),
+	     -EUCLEAN, "as far as they are sound");
+	T_EQ(range.sector, 903 * 8, "the next one is not");
+
 	/* Its place is refused to units as long as the image is open. */
 	put(&img, 56, 0, 8);
 	for (cursor = 0, calls = 0; calls < 100; calls++) {

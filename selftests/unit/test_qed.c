@@ -408,6 +408,18 @@ static void test_walk(void)
 	T_EQ(tables, 4, "a walk tells tables in blocks");
 	T_OK(!steps_broken && calls < 100, "a walk ends");
 
+	for (cursor = 0; cursor < 4; cursor++)
+		put(&img, 12288 + 8 * (600 + cursor), 53248 + 4096 * cursor, 8);
+	for (cursor = 0, calls = 0; calls < 100; calls++)
+		if (!STEP(&img, &step, qed_walk(&geom, &step, &cursor,
+						&range)) &&
+		    range.sector == (4 * 1024 + 600) * 8)
+			break;
+	T_EQ(range.len, 3 * 4096, "neighbours are one range");
+	T_EQ(STEP(&img, &step, qed_walk(&geom, &step, &cursor, &range)),
+	     -EUCLEAN, "as far as they are sound");
+	T_EQ(cursor >> 3 & 0xFFFFFFF, 604, "and it goes on behind");
+
 	/* The table it is in goes away, or goes bad, between two steps. */
 	for (bad = 0; bad < 2; bad++) {
 		put(&img, 4096 + 8 * 3, 12288, 8);

@@ -185,7 +185,7 @@ static void owners(struct model *m, u64 *last)
 {
 	struct vdisk_range r[1024];
 	struct vdisk_step step;
-	u64 cursor = 0, n = 0, i, units = 0;
+	u64 cursor = 0, n = 0, i, k, units = 0;
 	u64 entries = vdisk_be32(m->img.mem + HEADER_AT + 28);
 
 	for (; n < ARRAY(r) && !steps_broken; n++) {
@@ -199,12 +199,12 @@ static void owners(struct model *m, u64 *last)
 	for (i = 0; i < n; i++) {
 		if (r[i].kind != VDISK_RANGE_UNIT)
 			continue;
-		units++;
 		*last = vdisk_max(*last, r[i].off + r[i].len);
-		if (vdisk_be32(m->img.mem + bat_at +
-			       r[i].sector / m->geom.unit_sec * 4) * 512ull !=
-		    r[i].off)
-			breach("a walk tells a block where it is not");
+		for (k = 0; k < r[i].len / m->geom.unit_len; k++, units++)
+			if (vdisk_be32(m->img.mem + bat_at + 4 * k +
+				       r[i].sector / m->geom.unit_sec * 4) *
+			    512ull != r[i].off + k * m->geom.unit_len)
+				breach("a walk tells a block where it is not");
 	}
 	qsort(r, n, sizeof(*r), by_off);
 	for (i = 1; i < n; i++)

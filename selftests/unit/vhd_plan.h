@@ -361,7 +361,7 @@ static void test_grow(void)
 struct tally {
 	u64 meta, meta_off, meta_len;	/* how many, and the last one */
 	u64 tables, table_len, units, bad, calls;
-	u64 last_sector, last_off;
+	u64 last_sector, last_off, last_len;
 	const char *why;
 	u64 value;
 };
@@ -402,6 +402,7 @@ static void walk(struct image *img, const struct vdisk_geom *geom,
 		t->units++;
 		t->last_sector = range.sector;
 		t->last_off = range.off;
+		t->last_len = range.len;
 	} while (++t->calls < 1000000 && !steps_broken);
 	if (t->calls == 1000000)
 		breach("a walk does not end");
@@ -506,6 +507,14 @@ static void test_walk(void)
 		     t.last_sector == 39 * 128 &&
 		     t.last_off == data_at + 66048, "bad entries are passed");
 	}
+	for (i = 0; i < 40; i++)
+		put(&img, bat_at + i * 4, i - 7 < 5 ? data_at / 512 +
+		    (i - 7) * 129 : VHD_FREE, 4);
+	img.lend = LEND_BLOCK;
+	walk(&img, &geom, &t);
+	T_OK(t.units == 1 && t.last_sector == 7 * 128 && t.last_off == data_at &&
+	     t.last_len == 4 * 66048ull && t.bad == 1,
+	     "neighbours are one range, as far as the file goes");
 	image_free(&img);
 
 	build(&img, &differencing, 511);
