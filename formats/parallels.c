@@ -292,9 +292,9 @@ static int check_entry(const struct vdisk_geom *geom, struct vdisk_step *step,
 }
 
 /* By what the entries of neighbours differ. */
-static u64 step_of(const struct vdisk_geom *geom)
+static u32 step_of(const struct vdisk_geom *geom)
 {
-	return geom->priv[V2] ? 1 : geom->unit_sec;
+	return geom->priv[V2] ? 1 : (u32)geom->unit_sec;
 }
 
 /* How many clusters fit from @off on, where a sound one is. */
@@ -324,7 +324,6 @@ struct run {
 static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 		    u64 i, u64 most, struct run *run)
 {
-	u64 n, want = 0, add = 0;
 	const u8 *p;
 	u32 e, len;
 	int r;
@@ -343,17 +342,12 @@ static int find_run(const struct vdisk_geom *geom, struct vdisk_step *step,
 	if (most == 1)
 		return 0;
 
-	if (run->here) {
-		want = e;
-		add = step_of(geom);
-		/* A neighbour that is wrong is told when it is first. */
+	/* A neighbour that is wrong is told when it is first. */
+	if (run->here)
 		most = vdisk_min(most, room_for(geom, step, run->off));
-	}
 	len = vdisk_have(step, bat_off(i), (u32)most * PARALLELS_ENTRY_LEN, &p);
-	for (n = 1; n < len / PARALLELS_ENTRY_LEN; n++)
-		if (vdisk_le32(p + n * PARALLELS_ENTRY_LEN) != (want += add))
-			break;
-	run->clusters = n;
+	run->clusters = vdisk_count_up(p, len / PARALLELS_ENTRY_LEN, e,
+				       run->here ? step_of(geom) : 0, false);
 	return 0;
 }
 

@@ -659,26 +659,24 @@ static bool walk_bat(const struct vdisk_geom *geom, u64 blk,
 static u64 run_of_blocks(const struct vdisk_geom *geom,
 			 const struct vdisk_step *step, const u8 *p, u64 n)
 {
-	u64 e = vdisk_be32(p), each = geom->unit_len / VDISK_SECTOR, i = 1;
+	u32 e = vdisk_be32(p), each = (u32)geom->unit_len / VDISK_SECTOR;
 
-	n = vdisk_min(n, vdisk_div(step->data_end - e * VDISK_SECTOR,
+	n = vdisk_min(n, vdisk_div(step->data_end - (u64)e * VDISK_SECTOR,
 				   geom->unit_len));
 	/* The value of a free entry is nobody's place. */
 	n = vdisk_min(n, vdisk_div_up(VHD_FREE - e, each));
-	while (i < n && vdisk_be32(p + i * 4) == (e += each))
-		i++;
-	return i;
+	return vdisk_count_up(p, n, e, each, true);
 }
 
 static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		      u64 *cursor, struct vdisk_range *range)
 {
-	u64 blk = (*cursor - WALK_BLOCK) / 2, off, at, len, n;
+	u64 blk = (*cursor - WALK_BLOCK) / 2, off, at, len, n, most;
 	bool told = (*cursor - WALK_BLOCK) & 1;
 	const u8 *p;
 	u32 e;
 
-	for (; blk < geom->priv[BAT_ENTRIES]; blk++, told = false) {
+	for (; blk < geom->priv[BAT_ENTRIES]; blk += most, told = false) {
 		if (!told && walk_bat(geom, blk, range)) {
 			*cursor = WALK_BLOCK + 2 * blk + 1;
 			return 0;
@@ -690,9 +688,13 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		p = vdisk_want(step, at, (u32)len);
 		if (!p)
 			return -EAGAIN;
-		e = vdisk_be32(p);
-		if (e == VHD_FREE)
+		most = len / 4;
+		n = vdisk_count_up(p, most, VHD_FREE, 0, true);
+		if (n == most)
 			continue;
+		blk += n;
+		p += n * 4;
+		e = vdisk_be32(p);
 		*cursor = WALK_BLOCK + 2 * (blk + 1);
 		range->kind = VDISK_RANGE_UNIT;
 		range->off = (u64)e * VDISK_SECTOR;
@@ -700,7 +702,7 @@ static int walk_block(const struct vdisk_geom *geom, struct vdisk_step *step,
 		off = block_off(geom, step, e);
 		if (!off)
 			return -EUCLEAN;
-		n = run_of_blocks(geom, step, p, len / 4);
+		n = run_of_blocks(geom, step, p, most - n);
 		range->len = n * geom->unit_len;
 		*cursor = WALK_BLOCK + 2 * (blk + n);
 		return 0;

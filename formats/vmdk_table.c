@@ -240,10 +240,10 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 			const struct vdisk_step *step, const struct place *first,
 			u64 done, u64 grain, u64 most)
 {
-	u64 off, entry = first->entry, add = 0, n, i, whole;
+	u64 off, entry = first->entry, n, i, whole;
+	u32 gde, add = 0;
 	struct place p;
 	const u8 *e;
-	u32 gde;
 
 	split(geom, grain, &p);
 	most = vdisk_min(most, p.left);
@@ -260,17 +260,20 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 	    VMDK_ENTRY_LEN;
 	whole = n;
 	if (first->kind == VDISK_DATA) {
-		add = geom->unit_sec;
+		add = (u32)geom->unit_sec;
 		entry += done * add;
 		off = vdisk_min(entry * VDISK_SECTOR, limit_of(step));
 		whole = (limit_of(step) - off) >> geom->priv[VMDK_GRAIN_SHIFT] >>
 			VDISK_SHIFT;
 	}
-	for (i = 0; i < n; i++, e += VMDK_ENTRY_LEN, entry += add)
-		if (vdisk_le32(e) != entry || (i >= whole &&
-		    vdisk_vmdk_grain_fault(geom, step, grain + i, entry)))
-			break;
-	return i;
+	if (entry >> 32)
+		return 0;
+	i = vdisk_count_up(e, n, (u32)entry, add, false);
+	/* The disk's last grain may be short. */
+	if (i > whole && vdisk_vmdk_grain_fault(geom, step, grain + whole,
+						entry + whole * add))
+		i = whole;
+	return vdisk_min(i, whole + 1);
 }
 
 /* How long the run is that @first, the place of @grain, begins. */
@@ -805,7 +808,7 @@ static int walk_table(const struct vdisk_geom *geom, struct vdisk_step *step,
 		return -EAGAIN;
 	grain = s->gd * gtes + s->gt;
 	n /= VMDK_ENTRY_LEN;
-	for (i = 0; i < n; i++) {
+	for (i = vdisk_count_up(e, n, 0, 0, false); i < n; i++) {
 		p.entry = vdisk_le32(e + i * VMDK_ENTRY_LEN);
 		p.kind = kind_of(geom, p.entry);
 		if (p.kind == VDISK_DATA || p.kind == VDISK_DEFLATE)

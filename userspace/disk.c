@@ -48,7 +48,7 @@ int vdisk_block_get(struct vdisk_image *image, u64 off,
 	int r;
 
 	if (!b) {
-		b = calloc(1, sizeof(*b));
+		b = malloc(sizeof(*b));
 		if (!b)
 			return no_memory(image->fault, sizeof(*b));
 		r = vdisk_store_read(image->store, off, b->data, VDISK_BLOCK);

@@ -467,8 +467,36 @@ static void test_numbers(void)
 	}
 }
 
+/* Entries that count up until one of them is another, near the top as well. */
+static void test_count_up(void)
+{
+	static const u32 firsts[] = { 0, 1, 4096, 0xFFFFFFF0, 0xFFFFFFFF };
+	static const u32 adds[] = { 0, 1, 129, 0x40000000 };
+	u64 n, wrong, i, f, a, want, bad = 0;
+	u8 p[9 * 4];
+	bool big;
+
+	for (i = 0; i < ARRAY(firsts) * ARRAY(adds) * 10 * 10 * 2; i++) {
+		big = i & 1;
+		n = i / 2 % 10;
+		wrong = i / 20 % 10;
+		f = firsts[i / 200 % ARRAY(firsts)];
+		a = adds[i / 200 / ARRAY(firsts)];
+		for (want = 0; want < 9; want++)
+			vdisk_store(p + want * 4, (u32)(f + want * a) ^
+				    (want == wrong ? 1u << i % 32 : 0), 4, big);
+		for (want = 0; want < n && want != wrong &&
+		     f + want * a <= 0xFFFFFFFF; )
+			want++;
+		bad += vdisk_count_up(p, vdisk_min(n, 9), (u32)f, (u32)a, big) !=
+		       vdisk_min(want, 9);
+	}
+	T_EQ(bad, 0, "counting entries up");
+}
+
 int main(void)
 {
+	test_count_up();
 	test_find();
 	test_probe();
 	test_views();
