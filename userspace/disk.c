@@ -57,6 +57,7 @@ int vdisk_block_get(struct vdisk_image *image, u64 off,
 			return vdisk_fault_set(image->fault, r,
 					       "Read failed at byte", off);
 		}
+		b->dirty = 0;
 		b->off = off;
 		b->next = image->bucket[bucket_of(off)];
 		image->bucket[bucket_of(off)] = b;
