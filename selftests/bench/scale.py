@@ -12,7 +12,6 @@ import subprocess
 import sys
 
 SIZES = {"vhd": "2040G", "parallels": "2T", "vmdk": "2T", "qed": "16T"}
-MIB = 1 << 20
 
 
 def table(code, values, big_endian=False):
@@ -80,20 +79,22 @@ def qed(f):
     tables = size // (cluster * per_table)
     first = l1 + table_len
     data = first + tables * table_len
+    # At once: a file that grows write by write is given room for more, each time.
+    f.truncate(data + size)
     put(f, l1, table("Q", range(first, data, table_len)))
     for i in range(tables):
         start = data + i * per_table * cluster
         put(f, first + i * table_len, table("Q", range(start, start + 512 * cluster, cluster)))
-    f.truncate(data + size)
 
 
 def main():
     name, path = sys.argv[1:]
     qemu = "vpc" if name == "vhd" else name
-    subprocess.run(["qemu-img", "create", "-q", "-f", qemu, path, SIZES[name]], check=True)
-    with open(path, "r+b", buffering=MIB) as f:
+    # QEMU's hint would have XFS allocate a MiB where a page is written.
+    subprocess.run(["qemu-img", "create", "-q", "-f", qemu, "-o", "extent_size_hint=0",
+                    path, SIZES[name]], check=True)
+    with open(path, "r+b", buffering=0) as f:
         {"vhd": vhd, "parallels": parallels, "vmdk": vmdk, "qed": qed}[name](f)
-        f.flush()
         os.fsync(f.fileno())
 
 
