@@ -39,11 +39,13 @@ one = r"\r%-10s \[#* *\] +[0-9]+%%" % sys.argv[1]
 print(bool(re.fullmatch("((%s)+(\r\x1b\\[K)?)+" % one, bars)), left.strip())' "$1"
 }
 
-head -c 8M /dev/urandom >a.raw
 head -c 8M /dev/urandom >b.raw
-for n in a b; do
-	"$vdisk" convert -f raw -O qed $n.raw $n.qed
-done
+"$vdisk" convert -f raw -O qed b.raw b.qed
+# Every second cluster first: what lies in order is looked at in one go.
+qemu-img create -q -f qed a.qed 8M
+for ((k = 0; k < 128; k++)); do
+	echo "write -P $((k + 1)) $(((k * 2 % 128 + k / 64) * 64))k 64k"
+done | qemu-io -f qed a.qed >/dev/null
 while read -r what args; do
 	"$vdisk" create -f qed -b a.qed c.qed
 	"$vdisk" rebase -u -b b.qed c.qed
