@@ -140,7 +140,7 @@ dkms-uninstall:
 # Packages in build/deb, out of what git knows of.
 deb:
 ifneq ($(NODEPS),1)
-	$(Q)selftests/install-deps.sh '' debhelper dh-dkms dkms dpkg-dev fakeroot lintian
+	$(Q)selftests/install-deps.sh '' build-essential debhelper dh-dkms dkms dpkg-dev fakeroot lintian
 endif
 	$(Q)rm -rf build/deb
 	$(Q)mkdir -p build/deb/dm-vdisk-$(VERSION)
