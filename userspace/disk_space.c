@@ -135,6 +135,7 @@ int vdisk_space_scan(struct vdisk_image *image)
 	u64 at = image->geom.data_off, end;
 	struct vdisk_runs used = { 0 };
 	size_t i;
+	int r;
 
 	if (image->scanned)
 		return 0;
@@ -156,10 +157,11 @@ int vdisk_space_scan(struct vdisk_image *image)
 	free(used.run);
 	lower_end(image);
 	/* And are free on the medium: the last writer may have died. */
-	if (!image->free.nr || !vdisk_store_flush(image->store))
+	r = image->free.nr ? vdisk_store_flush(image->store) : 0;
+	if (!r)
 		return 0;
 	image->failed = true;
-	return vdisk_fault_set(image->fault, -EIO, "Flush failed", EIO);
+	return vdisk_fault_set(image->fault, r, "Flush failed", (u64)-r);
 }
 
 /* Make the file longer, so that units may lie below @least, better @best. */
