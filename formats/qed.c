@@ -326,9 +326,11 @@ static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 
 	len = most > 1 ?
 	      vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p) : 0;
-	for (n = 1; n < len / QED_ENTRY_LEN; n++)
-		if (vdisk_le64(p + n * QED_ENTRY_LEN) != (want += add))
+	for (n = 1; n < len / QED_ENTRY_LEN; n++) {
+		want += add;
+		if (vdisk_le64(p + n * QED_ENTRY_LEN) != want)
 			break;
+	}
 	run->clusters = n;
 	return 0;
 }
