@@ -406,15 +406,14 @@ static u64 free_blocks(const struct vdisk_geom *geom,
 		       const struct vdisk_step *step, u64 blk, u64 most)
 {
 	const u8 *e;
-	u64 n = 1;
 	u32 len;
 
 	most = vdisk_min(most, geom->priv[BAT_ENTRIES] - blk);
+	if (most == 1)
+		return 1;
 	len = vdisk_have(step, geom->priv[BAT_OFF] + blk * 4,
 			 (u32)vdisk_min(most * 4, VDISK_BLOCK), &e);
-	while (n < len / 4 && vdisk_be32(e + n * 4) == VHD_FREE)
-		n++;
-	return n;
+	return vdisk_count_up(e, len / 4, VHD_FREE, 0, true);
 }
 
 static int vhd_map(const struct vdisk_geom *geom, struct vdisk_step *step,
