@@ -312,6 +312,7 @@ static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 	if (!p)
 		return -EAGAIN;
 	want = vdisk_le64(p);
+	run->clusters = 1;
 	run->kind = want == QED_ABSENT ? VDISK_PARENT :
 		    want == QED_ZERO ? VDISK_ZERO : VDISK_DATA;
 	if (run->kind == VDISK_DATA) {
@@ -319,13 +320,16 @@ static int read_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		r = check_data(geom, step, run->l2_off, want);
 		if (r)
 			return r;
+	}
+	if (most == 1)
+		return 0;
+
+	if (run->kind == VDISK_DATA) {
 		add = geom->unit_len;
 		/* A neighbour that is wrong is told when it is first. */
 		most = vdisk_min(most, room_for(geom, step, run->l2_off, want));
 	}
-
-	len = most > 1 ?
-	      vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p) : 0;
+	len = vdisk_have(step, at, (u32)most * QED_ENTRY_LEN, &p);
 	for (n = 1; n < len / QED_ENTRY_LEN; n++) {
 		want += add;
 		if (vdisk_le64(p + n * QED_ENTRY_LEN) != want)
@@ -638,7 +642,7 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 		   struct place *p, struct vdisk_range *range)
 {
 	struct run run = { 0 };
-	u64 l2_off, off, n;
+	u64 l2_off, off;
 	const u8 *e;
 	int r;
 
@@ -680,7 +684,7 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 	range->len = r ? 0 : run.clusters * geom->unit_len;
 	range->sector = (p->l1 << geom->priv[INDEX] | p->l2)
 			<< geom->priv[SHIFT];
-	for (n = r ? 1 : run.clusters; n; n--)
+	while (run.clusters--)
 		next_l2(geom, p);
 	return r;
 }
