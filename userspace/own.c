@@ -190,10 +190,12 @@ static void add(struct own *own, const struct vdisk_range *range)
 			return;
 		}
 	}
-	if (own->nr == own->room)
+	if (own->nr == own->room) {
 		make_room(own);
-	if (clip(own, &p))
-		own->piece[own->nr++] = p;
+		if (!clip(own, &p))
+			return;
+	}
+	own->piece[own->nr++] = p;
 }
 
 /* Between two pieces, or behind the last one. */
