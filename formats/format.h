@@ -431,9 +431,7 @@ int vdisk_copy(struct vdisk_step *step, u64 off, void *dst, u32 len);
 u32 vdisk_have(const struct vdisk_step *step, u64 off, u32 len,
 	       const u8 **data);
 
-/*
- * How many of @n entries of 4 bytes from @p on are @first, @first + @add, and so on.
- */
+/* How many of @n entries of 4 bytes from @p on are @first, @first + @add, ... */
 u64 vdisk_count_up(const u8 *p, u64 n, u32 first, u32 add, bool big);
 
 /* For fact(): the i-th of @nr rows; false past the last. */
