@@ -646,6 +646,31 @@ static void check_walk(struct model *m)
 }
 
 /*
+ * A walk tells the units from @sector on as one range of @len bytes at @off, and
+ * then that the entry behind them is bad. The cursor behind that.
+ */
+static u64 check_run(const struct vdisk_format *fmt, struct image *img,
+		     const struct vdisk_geom *geom, u64 sector, u64 off, u64 len)
+{
+	struct vdisk_range range;
+	struct vdisk_step step;
+	u64 cursor = 0;
+	u32 calls;
+
+	for (calls = 0; calls < 100; calls++)
+		if (!STEP(img, &step, fmt->walk(geom, &step, &cursor,
+						&range)) &&
+		    range.sector == sector)
+			break;
+	T_EQ(range.off, off, "where the first of neighbours is");
+	T_EQ(range.len, len, "neighbours are one range");
+	T_EQ(STEP(img, &step, fmt->walk(geom, &step, &cursor, &range)),
+	     -EUCLEAN, "as far as they are sound");
+	T_EQ(range.sector, sector + len / VDISK_SECTOR, "the next one is not");
+	return cursor;
+}
+
+/*
  * Random writes, zeroes and discards, each crashed in the middle of PUBLISH.
  * @near: a place where something changes, visited often.
  */
