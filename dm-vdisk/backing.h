@@ -65,6 +65,9 @@ struct vdisk_backing_ops {
 	int (*set_len)(struct vdisk_backing *b, u64 len);
 };
 
+/* End the segment's write, which was left to us. May sleep. */
+void vdisk_seg_end_left(struct vdisk_seg *seg);
+
 /* Who may use a file that the device has open already. */
 enum vdisk_backing_use {
 	VDISK_USE_IMAGE,		/* nobody */

@@ -87,9 +87,21 @@ static void seg_put(struct vdisk_seg *seg)
 {
 	if (!atomic_dec_and_test(&seg->users))
 		return;
+	if (vdisk_dio_is_left(&seg->iocb)) {
+		vdisk_left_add(seg);
+		return;
+	}
 	if (seg->iocb.ki_flags & IOCB_WRITE)
 		end_write(&seg->iocb);
 	seg_ended(seg, seg->ret);
+}
+
+void vdisk_seg_end_left(struct vdisk_seg *seg)
+{
+	long ret = vdisk_dio_end(&seg->iocb);
+
+	end_write(&seg->iocb);
+	seg_ended(seg, ret);
 }
 
 static void file_complete(struct kiocb *iocb, long ret)
@@ -164,7 +176,7 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 		.ki_complete = file_complete,
 		.ki_flags = (b->direct ? IOCB_DIRECT : 0) |
 			    (nowait ? IOCB_NOWAIT : 0) |
-			    (write ? IOCB_WRITE : 0) |
+			    (write ? IOCB_WRITE | IOCB_DIO_CALLER_COMP : 0) |
 			    (seg->dsync ? IOCB_DSYNC : 0),
 		.ki_ioprio = bio->bi_ioprio,
 	};

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/hrtimer.h>
 #include <linux/shrinker.h>
 #include <linux/workqueue.h>
 
@@ -35,6 +36,46 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 {
 	return iocb->ki_filp->f_op->write_iter(iocb, iter);
 }
+
+/*
+ * 6.6 to 6.18: who sets the flag is told of a direct overwrite before the file
+ * system has ended it, and ends it, where that may sleep. The result is what
+ * vdisk_dio_end() returns. Before, file systems had workers for it; later they
+ * end it in the interrupt.
+ */
+#ifdef IOCB_DIO_CALLER_COMP
+static inline bool vdisk_dio_is_left(const struct kiocb *iocb)
+{
+	return iocb->ki_flags & IOCB_DIO_CALLER_COMP && iocb->dio_complete;
+}
+
+static inline long vdisk_dio_end(struct kiocb *iocb)
+{
+	return iocb->dio_complete(iocb->private);
+}
+#else
+#define IOCB_DIO_CALLER_COMP 0
+static inline bool vdisk_dio_is_left(const struct kiocb *iocb)
+{
+	return false;
+}
+
+static inline long vdisk_dio_end(struct kiocb *iocb)
+{
+	return -EIO;
+}
+#endif
+
+/* 6.13: a timer and its function are set up at once. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *),
+				 clockid_t clock, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock, mode);
+	timer->function = function;
+}
+#endif
 
 /* 6.18: a workqueue is one or the other; before, per CPU if not unbound. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)

@@ -320,6 +320,7 @@ int vdisk_io_map(struct vdisk *v, struct bio *bio)
 	struct vdisk_where where;
 	int r;
 
+	vdisk_left_submitter(v->left);
 	io->seg.backing = NULL;
 	io->inflight = -1;
 	io->waited = false;

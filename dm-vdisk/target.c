@@ -57,6 +57,7 @@ static void vdisk_dtr(struct dm_target *ti)
 		destroy_workqueue(v->wq);
 	if (v->retry_wq)
 		destroy_workqueue(v->retry_wq);
+	vdisk_left_exit(v);
 	if (v->commit_wq) {
 		cancel_delayed_work_sync(&v->timer);
 		destroy_workqueue(v->commit_wq);
@@ -92,7 +93,9 @@ static int vdisk_alloc_resources(struct vdisk *v)
 				      vdisk_name(v));
 	v->commit_wq = alloc_ordered_workqueue("vdisk-commit/%s",
 					       WQ_MEM_RECLAIM, vdisk_name(v));
-	return v->wq && v->retry_wq && v->commit_wq ? 0 : -ENOMEM;
+	if (!v->wq || !v->retry_wq || !v->commit_wq)
+		return -ENOMEM;
+	return vdisk_left_init(v);
 }
 
 static void vdisk_set_target(struct dm_target *ti)

@@ -37,6 +37,7 @@
 #include "backing.h"
 #include "cache.h"
 #include "grain.h"
+#include "left.h"
 
 #define DM_MSG_PREFIX "vdisk"
 
@@ -169,6 +170,8 @@ struct vdisk {
 	struct workqueue_struct *wq;		/* bios that must wait */
 	struct workqueue_struct *retry_wq;	/* the rest of short transfers */
 	struct workqueue_struct *commit_wq;	/* ordered: commits */
+	struct workqueue_struct *left_wq;	/* waits for no other */
+	struct vdisk_left __percpu *left;
 	struct work_struct commit_work;
 	struct delayed_work timer;
 	struct work_struct event_work;
@@ -212,6 +215,7 @@ struct vdisk_seg {
 	struct completion *waiter;	/* one who waits, instead of the bio */
 	atomic_t users;			/* of iocb: who submits, who completes */
 	long ret;			/* from who completes: bytes, or -errno */
+	struct llist_node left;		/* vdisk_left.segs */
 	union {
 		struct kiocb iocb;
 		struct work_struct work;	/* a short one that goes on */
