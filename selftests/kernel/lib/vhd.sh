@@ -55,7 +55,7 @@ sectors()
 	local bytes
 
 	bytes=$(qemu-img info -U -f vpc --output=json "$1" |
-		sed -n 's/.*"virtual-size": \([0-9]*\).*/\1/p')
+		python3 -c 'import json, sys; print(json.load(sys.stdin)["virtual-size"])')
 	echo $((bytes / 512))
 }
 
