@@ -81,7 +81,8 @@ stop_tracing()
 }
 
 # Ours, what locks, allocates or waits, and whose affair it is if somebody else
-# does: the file system, interrupts. All functions would take minutes.
+# does: the file system, interrupts. All functions would take minutes; names, which
+# the kernel looks for among all that it has, take some as well, so: numbers.
 watched()
 {
 	local theirs='ext4_file_read_iter|bio_endio|.*sysvec_.*|.*common_interrupt'
@@ -91,7 +92,8 @@ watched()
 	locks+='|mempool_alloc|bio_alloc_.*|kmem_cache_(alloc|free)|__kmalloc|kfree'
 	locks+='|queue_(delayed_)?work_on|try_to_wake_up'
 	echo ':mod:dm_vdisk'
-	sed 's/ .*//' $tracing/available_filter_functions | grep -xE "$theirs|$locks"
+	sed 's/ .*//' $tracing/available_filter_functions |
+		grep -nxE "$theirs|$locks" | cut -d : -f 1
 }
 
 # What functions of the module call: who stands further in, in a trace, is called
@@ -119,7 +121,7 @@ calls()
 	local read=(dd if="$node" of=/dev/null bs=4k count=64 iflag=direct status=none)
 
 	"${read[@]}" || return
-	watched >$tracing/set_ftrace_filter
+	cat "$dir/watched" >$tracing/set_ftrace_filter
 	echo vdisk_map >$tracing/set_graph_function
 	echo vdisk_end_io >>$tracing/set_graph_function
 	echo >$tracing/trace
@@ -148,6 +150,7 @@ trace_of()
 		skip "$name: what a warm read calls" "this kernel cannot trace functions"
 		return
 	fi
+	[ -s "$dir/watched" ] || watched >"$dir/watched"
 	t "$name: what a warm read calls" calls
 	echo "# $(tr '\n' ' ' <"$dir/calls")"
 	t "$name: none of it locks, allocates or waits" no_lock
