@@ -23,6 +23,7 @@
 #	vhd vmdk qed parallels   vdisk on a file
 #	vhd-disk ...             vdisk on a device that holds the image
 #	nbd-vhd ...              qemu-nbd on a file
+#	vduse-vhd ...            qemu-storage-daemon on a file, by VDUSE
 
 bench_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bench_images=$VDISK_TOP/selftests/build/bench/images
@@ -122,6 +123,28 @@ nbd_gone()
 	done
 }
 
+# A virtio disk of the kernel's, of which a program has the other side.
+vduse_up()
+{
+	modprobe -a vduse virtio_vdpa &&
+		qemu-storage-daemon --daemonize --pidfile /tmp/vduse.pid \
+			--blockdev "driver=file,node-name=file,filename=$2,cache.direct=on,aio=native" \
+			--blockdev "driver=$1,node-name=disk,file=file,cache.direct=on" \
+			--export "vduse-blk,id=it,node-name=disk,name=$bench_dm,writable=on" ||
+		return
+	undo=(vduse_gone)
+	vdpa dev add name "$bench_dm" mgmtdev vduse && udevadm settle &&
+		target=$(echo "/sys/bus/vdpa/devices/$bench_dm/virtio"*/block/*) &&
+		target=/dev/${target##*/} && [ -b "$target" ]
+}
+
+vduse_gone()
+{
+	vdpa dev del "$bench_dm"
+	kill "$(cat /tmp/vduse.pid)"
+	while [ -e /tmp/vduse.pid ]; do sleep 0.05; done
+}
+
 vdisk_up()
 {
 	"$vdisk" attach "$bench_dm" "$@" >/dev/null &&
@@ -139,6 +162,7 @@ up()
 {
 	local format=${1#nbd-} image=${2:-}
 
+	format=${format#vduse-}
 	format=${format%-disk}
 	image=${image:-disk.$format}
 	undo=()
@@ -152,8 +176,8 @@ up()
 	raw) staged "$image" && target=$files/$image ;;
 	loop) loop_up on ;;
 	loop-buffered) loop_up off ;;
-	nbd-vhd) staged "$image" && nbd_up vpc "$files/$image" ;;
-	nbd-*) staged "$image" && nbd_up "$format" "$files/$image" ;;
+	nbd-*) staged "$image" && nbd_up "$(qemu_format "$format")" "$files/$image" ;;
+	vduse-*) staged "$image" && vduse_up "$(qemu_format "$format")" "$files/$image" ;;
 	*-disk)
 		spare_disk && copied "$bench_images/$image" "$spare" &&
 			vdisk_up "$spare"

@@ -19,6 +19,7 @@ import goals  # noqa: E402
 MIXED = ("read-1", "read-32", "write-1", "write-32", "seq", "seq-frag", "alloc", "hole")
 ORDER = ("null", "linear", "zero", "raw", "loop", "loop-buffered",
          "nbd-vhd", "nbd-vmdk", "nbd-qed", "nbd-parallels",
+         "vduse-vhd", "vduse-vmdk", "vduse-qed", "vduse-parallels",
          "vhd", "vmdk", "qed", "parallels",
          "vhd-disk", "vmdk-disk", "qed-disk", "parallels-disk")
 OTHER = ("layers-1", "layers-4", "layers-16", "layers-64", "cold", "cached", "buffered",
@@ -107,14 +108,14 @@ def picture(report, base):
     works = [w for w in ("read-32", "write-32", "seq") if len(figures.get(w, {})) > 1]
     if not works or not shutil.which("gnuplot"):
         return []
-    colours = {"nbd": "#b8b8b8", "peer": "#7f9fbf", "vdisk": "#c1440e"}
+    colours = {"daemon": "#b8b8b8", "peer": "#7f9fbf", "vdisk": "#c1440e"}
     script = ["set style fill solid", "set boxwidth 0.8", "unset key", "set grid ytics",
               "set xtics nomirror rotate by -40", "set format y '%.0fk'"]
     blocks = []
     for work in works:
         lines = []
         for who in (w for w in ORDER if w in figures[work]):
-            kind = "nbd" if who.startswith("nbd") else \
+            kind = "daemon" if who.startswith(("nbd", "vduse")) else \
                 "vdisk" if who.split("-")[0] in goals.FORMATS else "peer"
             lines.append('"%s" %.1f %s' % (who, figures[work][who] / 1000,
                                            colours[kind].replace("#", "0x")))
