@@ -116,8 +116,9 @@ for line in sys.stdin:
         last = stack.pop()
     if last and last[0] == depth and last[2] == "irq_exit_rcu" and not ours:
         name = "irq_exit_rcu"
-    if not stack or stack[-1][1]:
-        found["%s %s" % (name, stack[-1][2] if stack else "-")] += 1
+    by_us = stack and stack[-1][1]
+    if not stack or by_us or name == "vdisk_end_io":
+        found["%s %s" % (name, stack[-1][2] if by_us else "-")] += 1
     stack.append((depth, ours, name))
 least = found["vdisk_map -"] / 8
 print(*sorted(f for f in found if found[f] > least), sep="\n")'
