@@ -38,10 +38,9 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 }
 
 /*
- * 6.6 to 6.18: who sets the flag is told of a direct overwrite before the file
- * system has ended it, and ends it, where that may sleep. The result is what
- * vdisk_dio_end() returns. Before, file systems had workers for it; later they
- * end it in the interrupt.
+ * 6.6: who sets the flag is told of a direct overwrite before the file system has
+ * ended it, and ends it, where that may sleep. The result is what vdisk_dio_end()
+ * returns. 7.3 has no such flag any more.
  */
 #ifdef IOCB_DIO_CALLER_COMP
 static inline bool vdisk_dio_is_left(const struct kiocb *iocb)
