@@ -9,37 +9,36 @@ static void send_worker(struct vdisk_left *left)
 	queue_work(left->v->left_wq, &left->work);
 }
 
-static void left_work(struct work_struct *work)
-{
-	struct vdisk_left *left = container_of(work, struct vdisk_left, work);
-	struct llist_node *list = llist_reverse_order(llist_del_all(&left->segs));
-	unsigned int noio = memalloc_noio_save();
-	struct vdisk_seg *seg, *next;
-
-	llist_for_each_entry_safe(seg, next, list, left)
-		vdisk_seg_end_left(seg);
-	memalloc_noio_restore(noio);
-}
-
 /* What the page cache has of the file is dropped at the end, with waiting. */
 static bool may_wait(const struct vdisk_seg *seg)
 {
 	return seg->iocb.ki_filp->f_mapping->nrpages;
 }
 
-void vdisk_left_drain(struct vdisk_left *left)
+/* All that has come; with @wait, also what may have to wait. */
+static void end_segs(struct vdisk_left *left, bool wait)
 {
 	struct llist_node *list = llist_reverse_order(llist_del_all(&left->segs));
 	unsigned int noio = memalloc_noio_save();
 	struct vdisk_seg *seg, *next;
 
 	llist_for_each_entry_safe(seg, next, list, left) {
-		if (!may_wait(seg))
+		if (wait || !may_wait(seg))
 			vdisk_seg_end_left(seg);
 		else if (llist_add(&seg->left, &left->segs))
 			send_worker(left);
 	}
 	memalloc_noio_restore(noio);
+}
+
+void vdisk_left_drain(struct vdisk_left *left)
+{
+	end_segs(left, false);
+}
+
+static void left_work(struct work_struct *work)
+{
+	end_segs(container_of(work, struct vdisk_left, work), true);
 }
 
 static enum hrtimer_restart left_timer(struct hrtimer *timer)
