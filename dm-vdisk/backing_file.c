@@ -79,6 +79,13 @@ static void end_write(struct kiocb *iocb)
 	sb_end_write(sb);
 }
 
+static void seg_finish(struct vdisk_seg *seg, long ret)
+{
+	if (seg->iocb.ki_flags & IOCB_WRITE)
+		end_write(&seg->iocb);
+	seg_ended(seg, ret);
+}
+
 /*
  * File systems look at the kiocb until read_iter() or write_iter() returns, when
  * it may have been completed long ago: it ends when both are done with it.
@@ -87,21 +94,15 @@ static void seg_put(struct vdisk_seg *seg)
 {
 	if (!atomic_dec_and_test(&seg->users))
 		return;
-	if (vdisk_dio_is_left(&seg->iocb)) {
+	if (vdisk_dio_is_left(&seg->iocb))
 		vdisk_left_add(seg);
-		return;
-	}
-	if (seg->iocb.ki_flags & IOCB_WRITE)
-		end_write(&seg->iocb);
-	seg_ended(seg, seg->ret);
+	else
+		seg_finish(seg, seg->ret);
 }
 
 void vdisk_seg_end_left(struct vdisk_seg *seg)
 {
-	long ret = vdisk_dio_end(&seg->iocb);
-
-	end_write(&seg->iocb);
-	seg_ended(seg, ret);
+	seg_finish(seg, vdisk_dio_end(&seg->iocb));
 }
 
 static void file_complete(struct kiocb *iocb, long ret)
