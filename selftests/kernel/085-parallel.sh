@@ -73,9 +73,10 @@ cat_all()
 	while cat "$1" >/dev/null; do :; done
 }
 cat_all "$dir/deep.vhd" &
+reader=$!
 t "deep: beside a reader of the file" verified libaio
-kill %1
-wait
+kill "$reader"
+wait "$reader" || true
 # Units of 4 MiB and over their edges, from huge pages: few, long bios.
 truncate -s 128M "$dir/deep.raw"
 qemu-img convert -f raw -O raw "/dev/mapper/$dm" "$dir/deep.raw"
