@@ -111,16 +111,21 @@ nbd_up()
 		--discard=unmap "$2" && undo=(nbd_gone "$target")
 }
 
-# The device goes some time after the command has come back.
-nbd_gone()
+# A daemon's file goes some time after the command that ends it has come back.
+wait_gone()
 {
 	local k
 
-	qemu-nbd -d "$1" >/dev/null
 	for ((k = 0; k < 100; k++)); do
-		[ -e "/sys/block/${1##*/}/pid" ] || return 0
+		[ -e "$1" ] || return 0
 		sleep 0.05
 	done
+}
+
+nbd_gone()
+{
+	qemu-nbd -d "$1" >/dev/null
+	wait_gone "/sys/block/${1##*/}/pid"
 }
 
 # A virtio disk of the kernel's, of which a program has the other side.
@@ -142,7 +147,7 @@ vduse_gone()
 {
 	vdpa dev del "$bench_dm"
 	kill "$(cat /tmp/vduse.pid)"
-	while [ -e /tmp/vduse.pid ]; do sleep 0.05; done
+	wait_gone /tmp/vduse.pid
 }
 
 vdisk_up()
