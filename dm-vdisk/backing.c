@@ -2,11 +2,14 @@
 /* Opening backings, and who may use a file at the same time. */
 #include "vdisk.h"
 #include "compat.h"
+#include "submitter.h"
 
 #include <linux/file.h>
 #include <linux/pagemap.h>
 #include <linux/slab.h>
 #include <linux/stat.h>
+
+#define TOUCH_EVERY (60 * HZ)	/* times are set no more often while it runs */
 
 /*
  * A file that a table uses. While a new table of a device is loaded, both its
@@ -20,6 +23,7 @@ struct file_claim {
 	const struct mapped_device *md;
 	const struct dm_target *ti;
 	bool write;
+	unsigned int heritage;		/* enum vdisk_backing_heritage */
 };
 
 static DEFINE_MUTEX(claims_lock);	/* protects file_claims and its members */
@@ -87,6 +91,26 @@ bool vdisk_backing_handed_over(const struct vdisk_backing *b)
 	return r;
 }
 
+void vdisk_backing_bequeath(struct vdisk_backing *b, unsigned int heritage)
+{
+	mutex_lock(&claims_lock);
+	b->claim->heritage = heritage;
+	mutex_unlock(&claims_lock);
+}
+
+unsigned int vdisk_backing_inherit(const struct vdisk_backing *b)
+{
+	struct file_claim *c;
+	unsigned int r = 0;
+
+	mutex_lock(&claims_lock);
+	list_for_each_entry(c, &file_claims, link)
+		if (same_file(c, b) && other_table(c, b))
+			r |= c->heritage;
+	mutex_unlock(&claims_lock);
+	return r;
+}
+
 u64 vdisk_backing_len(const struct vdisk_backing *b)
 {
 	if (b->dev)
@@ -94,11 +118,18 @@ u64 vdisk_backing_len(const struct vdisk_backing *b)
 	return i_size_read(file_inode(b->file));
 }
 
-void vdisk_backing_wrote(struct vdisk_backing *b)
+void vdisk_backing_unsure(struct vdisk_backing *b)
 {
 	/* Test first: the line stays shared while many CPUs write. */
 	if (!test_bit(VDISK_BACKING_WRITTEN, &b->flags))
 		set_bit(VDISK_BACKING_WRITTEN, &b->flags);
+}
+
+void vdisk_backing_wrote(struct vdisk_backing *b)
+{
+	vdisk_backing_unsure(b);
+	if (!test_bit(VDISK_BACKING_CHANGED, &b->flags))
+		set_bit(VDISK_BACKING_CHANGED, &b->flags);
 }
 
 int vdisk_backing_flush(struct vdisk_backing *b)
@@ -121,17 +152,45 @@ int vdisk_backing_flush(struct vdisk_backing *b)
 
 void vdisk_backing_start(struct vdisk_backing *b)
 {
+	WRITE_ONCE(b->len, vdisk_backing_len(b));
 	if (b->file && b->direct)
 		invalidate_mapping_pages(b->file->f_mapping, 0, -1);
 }
 
-void vdisk_backing_touch(struct vdisk_backing *b)
+/* As vdisk_backing_touch(), the file system being held from freezing. */
+static void set_times(struct vdisk_backing *b)
 {
-	if (!b->file || b->device || !b->write)
-		return;
+	struct vdisk_aside aside;
+
+	/* First: what is written from now on is for the next time. */
+	clear_bit(VDISK_BACKING_CHANGED, &b->flags);
+	b->touched = jiffies | 1;
+	vdisk_aside_begin(&aside);
 	b->file->f_mode &= ~FMODE_NOCMTIME;
 	file_update_time(b->file);
 	b->file->f_mode |= FMODE_NOCMTIME;
+	vdisk_aside_end(&aside);
+}
+
+void vdisk_backing_touch(struct vdisk_backing *b, bool settle)
+{
+	struct super_block *sb;
+
+	if (!b->file || b->device || !b->write)
+		return;
+	sb = file_inode(b->file)->i_sb;
+	mutex_lock(&b->flush_lock);
+	if (test_bit(VDISK_BACKING_CHANGED, &b->flags) &&
+	    (settle || !b->touched ||
+	     time_after(jiffies, b->touched + TOUCH_EVERY))) {
+		if (settle)
+			sb_start_write(sb);
+		if (settle || sb_start_write_trylock(sb)) {
+			set_times(b);
+			sb_end_write(sb);
+		}
+	}
+	mutex_unlock(&b->flush_lock);
 }
 
 /* Does direct I/O take any sector, from any memory a bio may have? */
@@ -244,6 +303,7 @@ static int open_file(struct vdisk_backing *b, const char *name, char **error)
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	b->file = file;
+	b->wb_err = filemap_sample_wb_err(file->f_mapping);
 	return 0;
 }
 

@@ -3,12 +3,24 @@
 #include "vdisk.h"
 #include "compat.h"
 
+static blk_status_t own_status(blk_status_t status)
+{
+	return errno_to_blk_status((int)vdisk_backing_error(
+					blk_status_to_errno(status)));
+}
+
 static void bdev_ended(struct bio *clone)
 {
 	struct vdisk_seg *seg = clone->bi_private;
 	blk_status_t status = clone->bi_status;
 
 	bio_put(clone);
+	if (unlikely(status)) {
+		/* A write that was to be durable may have failed in its flush. */
+		if (seg->dsync && status != BLK_STS_NOSPC)
+			vdisk_trip(seg->io->v, "flush-failed");
+		status = own_status(status);
+	}
 	vdisk_io_seg_done(seg, status);
 }
 
@@ -29,7 +41,8 @@ static int bdev_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 	clone->bi_iter.bi_sector = seg->off >> VDISK_SHIFT;
 	clone->bi_private = seg;
 	clone->bi_end_io = bdev_ended;
-	clone->bi_opf &= ~REQ_NOWAIT;
+	/* Nobody polls for a clone, and nobody is there to try again. */
+	clone->bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
 	if (!seg->dsync)
 		clone->bi_opf &= ~REQ_FUA;
 	submit_bio_noacct(clone);
@@ -61,7 +74,7 @@ static int bdev_rw(struct vdisk_backing *b, bool write, u64 off, void *buf,
 	bio_uninit(&bio);
 	if (write)
 		vdisk_backing_wrote(b);
-	return r;
+	return (int)vdisk_backing_error(r);
 }
 
 static int bdev_reserve(struct vdisk_backing *b, u64 off, u64 len)
@@ -75,7 +88,7 @@ static int bdev_zero(struct vdisk_backing *b, u64 off, u64 len)
 				     len >> VDISK_SHIFT, GFP_NOIO, 0);
 
 	vdisk_backing_wrote(b);
-	return r;
+	return (int)vdisk_backing_error(r);
 }
 
 /* Some devices read zero after a discard, but none promises it. */
@@ -89,7 +102,7 @@ static int bdev_punch(struct vdisk_backing *b, u64 off, u64 len)
 
 static int bdev_flush(struct vdisk_backing *b)
 {
-	return blkdev_issue_flush(b->dev->bdev);
+	return (int)vdisk_backing_error(blkdev_issue_flush(b->dev->bdev));
 }
 
 static int bdev_set_len(struct vdisk_backing *b, u64 len)

@@ -6,10 +6,10 @@
  */
 #include "vdisk.h"
 #include "compat.h"
+#include "submitter.h"
 
 #include <linux/falloc.h>
-#include <linux/sched/mm.h>
-#include <linux/sched/task_stack.h>
+#include <linux/kthread.h>
 #include <linux/uio.h>
 
 #define ZERO_BVECS 16
@@ -21,37 +21,59 @@ static void seg_resubmit(struct work_struct *work)
 	seg->backing->ops->submit(seg->backing, seg, false);
 }
 
-/* What is at the end of a quota or of a largest file has no space. */
-static long no_space(long ret)
+/*
+ * The segment failed. A write that was to be durable may have met the error of
+ * others, whose data the file system could not write: no flush after it will be
+ * told. A direct write without space has begun nothing, and says nothing of others.
+ */
+static void seg_failed(struct vdisk_seg *seg, long ret)
 {
-	return ret == -EDQUOT || ret == -EFBIG ? -ENOSPC : ret;
+	long error = vdisk_backing_error(ret);
+
+	if (seg->dsync && (error == -EIO ||
+			   (error == -ENOSPC && !seg->backing->direct)))
+		vdisk_trip(seg->io->v, "flush-failed");
+	vdisk_io_seg_done(seg, errno_to_blk_status((int)error));
 }
 
-/* Any context. @ret: bytes, or -errno. */
-static void seg_ended(struct vdisk_seg *seg, long ret)
+/* The file ends at seg->off, before the segment does. */
+static void seg_past_end(struct vdisk_seg *seg)
 {
 	struct bio *bio = vdisk_io_bio(seg->io);
-	bool write = op_is_write(bio_op(bio));
+
+	if (op_is_write(bio_op(bio)) ||
+	    seg->off < READ_ONCE(seg->backing->len)) {
+		seg_failed(seg, -EIO);
+		return;
+	}
+	/* The file never had these bytes: the rest of its last sector. */
+	vdisk_io_zero(bio, seg->iter);
+	vdisk_io_seg_done(seg, BLK_STS_OK);
+}
+
+/*
+ * Any context. @ret: bytes, or -errno. A worker goes on with a short transfer,
+ * and does again what failed where it was not allowed to wait.
+ */
+static void seg_ended(struct vdisk_seg *seg, long ret)
+{
+	bool nowait = seg->iocb.ki_flags & IOCB_NOWAIT;
 
 	if (likely(ret == seg->iter.bi_size)) {
 		vdisk_io_seg_done(seg, BLK_STS_OK);
 		return;
 	}
-	if (ret < 0 && ret != -EAGAIN) {
-		vdisk_io_seg_done(seg, errno_to_blk_status(no_space(ret)));
+	if (ret < 0 && !nowait) {
+		seg_failed(seg, ret);
+		return;
+	}
+	if (!ret) {
+		seg_past_end(seg);
 		return;
 	}
 	if (ret > 0) {
-		bio_advance_iter(bio, &seg->iter, ret);
+		bio_advance_iter(vdisk_io_bio(seg->io), &seg->iter, ret);
 		seg->off += ret;
-	} else if (!ret && !write && seg->off >= vdisk_backing_len(seg->backing)) {
-		/* Past the end of a file that was cut short: zeroes. */
-		vdisk_io_zero(bio, seg->iter);
-		vdisk_io_seg_done(seg, BLK_STS_OK);
-		return;
-	} else if (!ret) {
-		vdisk_io_seg_done(seg, BLK_STS_IOERR);
-		return;
 	}
 	INIT_WORK(&seg->work, seg_resubmit);
 	queue_work(seg->io->v->retry_wq, &seg->work);
@@ -102,7 +124,14 @@ static void seg_put(struct vdisk_seg *seg)
 
 void vdisk_seg_end_left(struct vdisk_seg *seg)
 {
-	seg_finish(seg, vdisk_dio_end(&seg->iocb));
+	struct vdisk_aside aside;
+	long ret;
+
+	vdisk_aside_begin(&aside);
+	ret = vdisk_dio_end(&seg->iocb);
+	vdisk_aside_end(&aside);
+	/* Not aside: bios that are submitted when this one ends are collected. */
+	seg_finish(seg, ret);
 }
 
 static void file_complete(struct kiocb *iocb, long ret)
@@ -135,28 +164,26 @@ static void seg_iov(struct iov_iter *iov, struct vdisk_seg *seg,
  * In map(), current->bio_list collects what is submitted until map() returns. A
  * file system may wait for its own metadata even so: ext4 reads its extent tree
  * whatever IOCB_NOWAIT says. So what it submits starts at once.
+ *
+ * A worker transfers in the name of the bio's control group, and nothing else: a
+ * table that all writers wait for is not to be held up by one group's limit.
  */
 static ssize_t seg_transfer(struct vdisk_seg *seg, struct iov_iter *iov,
 			    bool write)
 {
-	struct bio_list *collected = current->bio_list;
-	unsigned int noio = memalloc_noio_save();
+	bool worker = !(seg->iocb.ki_flags & IOCB_NOWAIT);
+	struct vdisk_aside aside;
 	ssize_t ret;
 
-	current->bio_list = NULL;
+	if (worker)
+		kthread_associate_blkcg(bio_blkcg_css(vdisk_io_bio(seg->io)));
+	vdisk_aside_begin(&aside);
 	ret = write ? vdisk_write_iter(&seg->iocb, iov)
 		    : vdisk_read_iter(&seg->iocb, iov);
-	current->bio_list = collected;
-	memalloc_noio_restore(noio);
+	vdisk_aside_end(&aside);
+	if (worker)
+		kthread_associate_blkcg(NULL);
 	return ret;
-}
-
-/* Images in images in images: each level is a file system deeper. */
-static bool stack_is_short(void)
-{
-	unsigned long here = (unsigned long)__builtin_frame_address(0);
-
-	return here - (unsigned long)end_of_stack(current) < THREAD_SIZE / 2;
 }
 
 static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
@@ -167,8 +194,7 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 	struct iov_iter iov;
 	ssize_t ret;
 
-	if (nowait && (!(b->direct && b->file->f_mode & FMODE_NOWAIT) ||
-		       stack_is_short()))
+	if (nowait && !(b->direct && b->file->f_mode & FMODE_NOWAIT))
 		return -EAGAIN;
 	seg_iov(&iov, seg, bio, write);
 	seg->iocb = (struct kiocb){
@@ -192,10 +218,10 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 	}
 	if (write)
 		end_write(&seg->iocb);
-	if (ret == -EAGAIN && nowait)
+	/* Whatever it is called: it may be the submitter's, not the file's. */
+	if (ret < 0 && nowait)
 		return -EAGAIN;
-	/* Without NOWAIT a file system that says so would say so for ever. */
-	seg_ended(seg, ret == -EAGAIN ? -EIO : ret);
+	seg_ended(seg, ret);
 	return 0;
 }
 
@@ -203,22 +229,22 @@ static int file_submit(struct vdisk_backing *b, struct vdisk_seg *seg,
 static ssize_t sync_iov(struct vdisk_backing *b, bool write, u64 off,
 			struct iov_iter *iov)
 {
+	struct vdisk_aside aside;
 	struct kiocb iocb;
-	unsigned int noio;
 	ssize_t ret;
 
 	init_sync_kiocb(&iocb, b->file);
 	iocb.ki_pos = off;
 	iocb.ki_flags |= (b->direct ? IOCB_DIRECT : 0) |
 			 (write ? IOCB_WRITE : 0);
-	noio = memalloc_noio_save();
+	vdisk_aside_begin(&aside);
 	if (write)
 		file_start_write(b->file);
 	ret = write ? vdisk_write_iter(&iocb, iov) : vdisk_read_iter(&iocb, iov);
 	if (write)
 		file_end_write(b->file);
-	memalloc_noio_restore(noio);
-	return no_space(ret);
+	vdisk_aside_end(&aside);
+	return vdisk_backing_error(ret);
 }
 
 static int file_rw(struct vdisk_backing *b, bool write, u64 off, void *buf,
@@ -239,6 +265,8 @@ static int file_rw(struct vdisk_backing *b, bool write, u64 off, void *buf,
 			return ret;
 		if (!ret && write)
 			return -EIO;
+		if (!ret && off < READ_ONCE(b->len))
+			return -EIO;	/* somebody cut the file short */
 		if (!ret) {
 			memset(buf, 0, len);
 			return 0;
@@ -284,38 +312,39 @@ static int change_extents(struct vdisk_backing *b, int mode, u64 off, u64 len)
 {
 	u64 from = round_up(off, PAGE_SIZE);
 	u64 to = round_down(off + len, PAGE_SIZE);
-	unsigned int noio;
+	struct vdisk_aside aside;
 	int r;
 
 	if (!b->file->f_op->fallocate || from >= to)
 		return -EOPNOTSUPP;
-	noio = memalloc_noio_save();
+	vdisk_aside_begin(&aside);
 	r = vfs_fallocate(b->file, mode | FALLOC_FL_KEEP_SIZE, from, to - from);
-	memalloc_noio_restore(noio);
+	vdisk_aside_end(&aside);
 	if (!r && from > off)
 		r = file_write_zeroes(b, off, from - off);
 	if (!r && off + len > to)
 		r = file_write_zeroes(b, to, off + len - to);
 	/* After the change: a flush before it counts for nothing. */
 	vdisk_backing_wrote(b);
-	return no_space(r);
+	return r;
 }
 
 /* Extents that are not written, as far as the file system has such. */
 static int file_reserve(struct vdisk_backing *b, u64 off, u64 len)
 {
-	unsigned int noio = memalloc_noio_save();
+	struct vdisk_aside aside;
 	int r = -EOPNOTSUPP;
 
+	vdisk_aside_begin(&aside);
 	if (b->device)
 		r = 0;
 	else if (b->file->f_op->fallocate)
 		r = vfs_fallocate(b->file, FALLOC_FL_KEEP_SIZE, off, len);
-	memalloc_noio_restore(noio);
+	vdisk_aside_end(&aside);
 	if (r == -EOPNOTSUPP)
 		r = file_write_zeroes(b, off, len);
 	vdisk_backing_wrote(b);
-	return no_space(r);
+	return (int)vdisk_backing_error(r);
 }
 
 static int file_zero(struct vdisk_backing *b, u64 off, u64 len)
@@ -328,26 +357,35 @@ static int file_zero(struct vdisk_backing *b, u64 off, u64 len)
 	if (r == -EOPNOTSUPP)
 		r = file_write_zeroes(b, off, len);
 	vdisk_backing_wrote(b);
-	return r;
+	return (int)vdisk_backing_error(r);
 }
 
 static int file_punch(struct vdisk_backing *b, u64 off, u64 len)
 {
-	return change_extents(b, FALLOC_FL_PUNCH_HOLE, off, len);
+	return (int)vdisk_backing_error(change_extents(b, FALLOC_FL_PUNCH_HOLE,
+						       off, len));
 }
 
+/*
+ * A file is told of an error of write-back once, and that may have been by a
+ * write that is synchronous (dsync, or mount -o sync). So we keep count by
+ * ourselves as well, from the last flush on.
+ */
 static int file_flush(struct vdisk_backing *b)
 {
-	unsigned int noio = memalloc_noio_save();
-	int r = vfs_fsync(b->file, 1);
+	struct vdisk_aside aside;
+	int r, late;
 
-	memalloc_noio_restore(noio);
-	return r;
+	vdisk_aside_begin(&aside);
+	r = vfs_fsync(b->file, 1);
+	vdisk_aside_end(&aside);
+	late = errseq_check_and_advance(&b->file->f_mapping->wb_err, &b->wb_err);
+	return (int)vdisk_backing_error(r ?: late);
 }
 
 static int file_set_len(struct vdisk_backing *b, u64 len)
 {
-	unsigned int noio;
+	struct vdisk_aside aside;
 	int r;
 
 	if (b->device)
@@ -356,11 +394,15 @@ static int file_set_len(struct vdisk_backing *b, u64 len)
 		return 0;
 	if (len > file_inode(b->file)->i_sb->s_maxbytes)
 		return -ENOSPC;
-	noio = memalloc_noio_save();
+	/* Shorter first: until it is cut, nobody reads behind the new end. */
+	if (len < READ_ONCE(b->len))
+		WRITE_ONCE(b->len, len);
+	vdisk_aside_begin(&aside);
 	r = vfs_truncate(&b->file->f_path, len);
-	memalloc_noio_restore(noio);
+	vdisk_aside_end(&aside);
+	WRITE_ONCE(b->len, r ? vdisk_backing_len(b) : len);
 	vdisk_backing_wrote(b);
-	return no_space(r);
+	return (int)vdisk_backing_error(r);
 }
 
 const struct vdisk_backing_ops vdisk_backing_file_ops = {

@@ -153,6 +153,8 @@ int vdisk_commit_image(struct vdisk_image *image)
 	else
 		epoch_done(image, &epoch, &freed);
 	mutex_unlock(&image->commit_lock);
+	if (!r)
+		vdisk_backing_touch(backing, false);
 	return r;
 }
 

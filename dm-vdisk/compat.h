@@ -76,6 +76,13 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 }
 #endif
 
+/*
+ * For work that calls a file system. Memory reclaim waits for it, so it has a
+ * rescuer; but the file system may flush queues of its own that have none (XFS
+ * without space), which the kernel warns of. We cannot cure that, nor do without.
+ */
+#define VDISK_WQ_FILES (WQ_MEM_RECLAIM | __WQ_LEGACY)
+
 /* 6.18: a workqueue is one or the other; before, per CPU if not unbound. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 18, 0)
 #define WQ_PERCPU 0

@@ -5,7 +5,7 @@
  * writes the same files. vdisk_image_start_all() reads again, when the old
  * table is suspended and all it had is in the files.
  */
-#include "vdisk.h"
+#include "plan.h"
 
 #include <linux/slab.h>
 
@@ -42,20 +42,24 @@ static int image_geometry(struct vdisk_image *image, struct vdisk_feed *feed)
 	return r;
 }
 
-/* What the format allows, this place in the stack may not. */
+/*
+ * Reasons to refuse a sound image: its position in the stack, or the mode. A mark
+ * that the table before us set (@marked: and could not take back) is no reason.
+ */
 static const char *image_refusal(const struct vdisk_image *image, bool base,
-				 bool start)
+				 bool start, bool marked)
 {
 	const struct vdisk_geom *geom = &image->geom;
 
 	if (geom->flags & VDISK_GEOM_PARENT && base)
 		return "Image needs its parent as a layer below";
-	if (!image->write)
+	/* Nothing is written any more by a device that failed. */
+	if (!image->write || READ_ONCE(image->v->failed))
 		return NULL;
 	if (geom->flags & VDISK_GEOM_RDONLY)
 		return geom->why_ro;
-	/* A mark that our own old table set is gone before this one starts. */
-	if (geom->flags & VDISK_GEOM_DIRTY &&
+	/* In the constructor that table may still be running. */
+	if (geom->flags & VDISK_GEOM_DIRTY && !marked &&
 	    (start || !vdisk_backing_handed_over(image->backing)))
 		return "Image was not closed: check it first";
 	return NULL;
@@ -63,7 +67,7 @@ static const char *image_refusal(const struct vdisk_image *image, bool base,
 
 /* Read the headers; the cache is empty before and after. */
 static int image_check(struct vdisk_image *image, bool base, bool start,
-		       const char **why)
+		       bool marked, const char **why)
 {
 	struct vdisk_feed feed;
 	int r;
@@ -77,7 +81,7 @@ static int image_check(struct vdisk_image *image, bool base, bool start,
 		      feed.step.value);
 		r = -EINVAL;
 	} else if (!r) {
-		*why = image_refusal(image, base, start);
+		*why = image_refusal(image, base, start, marked);
 		r = *why ? -EROFS : 0;
 	}
 	vdisk_cache_empty(&image->cache);
@@ -129,7 +133,7 @@ static struct vdisk_image *image_open(struct vdisk *v, unsigned int l,
 			return ERR_PTR(r);
 		}
 	}
-	r = image_check(image, l == 0, false, &why);
+	r = image_check(image, l == 0, false, false, &why);
 	if (!r)
 		return image;
 	*error = (char *)why;
@@ -194,12 +198,16 @@ int vdisk_image_open_all(struct vdisk *v, char **error)
 
 static int image_start(struct vdisk_image *image, bool base)
 {
+	bool marked = image->marked;
 	const char *why;
 	int r;
 
-	if (image->backing)
+	if (image->backing) {
 		vdisk_backing_start(image->backing);
-	r = image_check(image, base, true, &why);
+		marked |= vdisk_backing_inherit(image->backing) &
+			  VDISK_HERITAGE_MARKED;
+	}
+	r = image_check(image, base, true, marked, &why);
 	if (r) {
 		DMERR("%s: %s: %s", vdisk_name(image->v),
 		      image->backing ? image->backing->path : "-", why);
@@ -221,7 +229,7 @@ static int image_start(struct vdisk_image *image, bool base)
 	    (image->backing && image->backing->device))
 		image->scanned = false;
 	image->grown = false;
-	image->marked = false;
+	image->marked = marked && image->geom.flags & VDISK_GEOM_DIRTY;
 	image->scan = VDISK_SCAN_WAITS;
 	image->scan_lost = false;
 	return 0;
@@ -230,9 +238,14 @@ static int image_start(struct vdisk_image *image, bool base)
 int vdisk_image_start_all(struct vdisk *v)
 {
 	struct vdisk_layer *layer;
+	struct vdisk_backing *b;
 	unsigned int i;
 	int r;
 
+	/* Whoever wrote through the table before us learns it from us. */
+	list_for_each_entry(b, &v->backings, link)
+		if (vdisk_backing_inherit(b) & VDISK_HERITAGE_LOST)
+			vdisk_trip(v, "commit-failed");
 	for (layer = v->layer; layer < v->layer + v->nr_layers; layer++) {
 		for (i = 0; i < layer->nr; i++) {
 			r = image_start(layer->image[i], layer == v->layer);
@@ -243,39 +256,83 @@ int vdisk_image_start_all(struct vdisk *v)
 	return 0;
 }
 
-/* Forget what was read, and the places that are free. */
+/* Places that were freed in an epoch that never became durable stay as they are. */
+static void forget_freed(struct list_head *list)
+{
+	struct vdisk_freed *f, *next;
+
+	list_for_each_entry_safe(f, next, list, link) {
+		list_del(&f->link);
+		kfree(f);
+	}
+}
+
+/*
+ * Forget what was read, what was changed and is not durable, and the places that
+ * are free: the next start reads the file, which may have changed meanwhile.
+ */
 static void image_forget(struct vdisk_image *image)
 {
 	cancel_work_sync(&image->ahead_work);
+	forget_freed(&image->freed);
+	forget_freed(&image->reclaim);
 	vdisk_grain_forget_all(image);
 	vdisk_cache_empty(&image->cache);
 	xa_destroy(&image->pool);
 	image->pool_nr = 0;
 }
 
-/* Everything into the files; nothing is in flight. The first error counts. */
-int vdisk_image_stop_all(struct vdisk *v)
+/* Commit, cut the file, take the mark back. 0 if the commit succeeded. */
+static int image_stop(struct vdisk_image *image)
+{
+	struct vdisk_backing *b = image->backing;
+	bool marked;
+	int r;
+
+	if (!b)
+		return 0;
+	r = vdisk_commit_image(image);
+	flush_work(&image->v->reclaim_work);
+	/* Nothing is lost by a file that is longer, or by a mark. */
+	if (!r && vdisk_space_stop(image))
+		DMERR("%s: %s: cannot bring the image to rest",
+		      vdisk_name(image->v), b->path);
+	/* After a failure the mark is for those who are to check the image. */
+	marked = image->marked && !READ_ONCE(image->v->failed);
+	vdisk_backing_bequeath(b, marked ? VDISK_HERITAGE_MARKED : 0);
+	vdisk_backing_touch(b, true);
+	return r;
+}
+
+/*
+ * No later commit makes good for one that failed here: what it held is forgotten.
+ * So the device fails, and the next flush says so, be it to this table or, which
+ * its files tell, to the next one. A device that had failed before has told.
+ */
+static void stop_failed(struct vdisk *v)
+{
+	struct vdisk_backing *b;
+
+	vdisk_trip(v, "commit-failed");
+	list_for_each_entry(b, &v->backings, link)
+		vdisk_backing_bequeath(b, VDISK_HERITAGE_LOST);
+}
+
+void vdisk_image_stop_all(struct vdisk *v)
 {
 	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	bool failed = READ_ONCE(v->failed), lost = false;
 	unsigned int l, i;
-	int r, first = 0;
 
-	for (i = 0; i < top->nr; i++) {
-		if (!top->image[i]->write)
-			continue;
-		r = vdisk_commit_image(top->image[i]);
-		flush_work(&v->reclaim_work);
-		if (!r)
-			r = vdisk_space_stop(top->image[i]);
-		if (top->image[i]->backing)
-			vdisk_backing_touch(top->image[i]->backing);
-		first = first ?: r;
-	}
+	for (i = 0; i < top->nr; i++)
+		if (top->image[i]->write && image_stop(top->image[i]))
+			lost = true;
+	if (lost && !failed)
+		stop_failed(v);
 	for (l = 0; l < v->nr_layers; l++)
 		for (i = 0; i < v->layer[l].nr; i++)
 			image_forget(v->layer[l].image[i]);
 	vdisk_cache_empty(&v->levels);
-	return first;
 }
 
 void vdisk_image_close_all(struct vdisk *v)

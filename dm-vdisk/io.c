@@ -6,6 +6,7 @@
  * takes the bio run by run.
  */
 #include "vdisk.h"
+#include "submitter.h"
 
 #include <linux/sched/mm.h>
 
@@ -232,6 +233,7 @@ static int defer(struct vdisk_io *io, struct bio *bio)
 		return DM_MAPIO_SUBMITTED;
 	}
 	vdisk_count(io->v, queued);
+	vdisk_submitter_sign(bio);
 	io->iter = bio->bi_iter;
 	io->seg.backing = NULL;
 	INIT_WORK(&io->work, io_work);
@@ -247,11 +249,7 @@ static int map_data(struct vdisk_io *io, struct bio *bio,
 
 	if (fua && (b->file || !vdisk_commit_settled(where->image)))
 		return defer(io, bio);
-	/*
-	 * What is in this list waits until map() returns. What we submit from
-	 * here, out of the same pool, could wait for it for ever.
-	 */
-	if (b->file && current->bio_list && !bio_list_empty(current->bio_list))
+	if (b->file && !vdisk_submitter_allows(bio))
 		return defer(io, bio);
 	if (where->sectors < bio_sectors(bio))
 		dm_accept_partial_bio(bio, where->sectors);
@@ -380,6 +378,10 @@ int vdisk_io_end(struct vdisk *v, struct bio *bio, blk_status_t *error)
 {
 	struct vdisk_io *io = dm_per_bio_data(bio, sizeof(*io));
 
+	/* A durable write may have failed in the flush that it needs. */
+	if (unlikely(*error && *error != BLK_STS_NOSPC) &&
+	    bio->bi_opf & REQ_FUA && vdisk_io_sent_on(io))
+		vdisk_trip(v, "flush-failed");
 	if (io->seg.backing && op_is_write(bio_op(bio)))
 		vdisk_backing_wrote(io->seg.backing);
 	if (io->inflight >= 0)

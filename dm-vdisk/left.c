@@ -55,8 +55,14 @@ static enum hrtimer_restart left_timer(struct hrtimer *timer)
 void vdisk_left_add(struct vdisk_seg *seg)
 {
 	struct vdisk_left *left = raw_cpu_ptr(seg->io->v->left);
-	bool first = llist_add(&seg->left, &left->segs);
+	bool first;
 
+	/*
+	 * Once it is in the list another may end the segment, and with it the
+	 * last bio of the device: vdisk_left_exit() waits for this section.
+	 */
+	rcu_read_lock();
+	first = llist_add(&seg->left, &left->segs);
 	if (in_task() || READ_ONCE(left->submitter) != current) {
 		if (first)
 			send_worker(left);
@@ -64,6 +70,7 @@ void vdisk_left_add(struct vdisk_seg *seg)
 		hrtimer_start(&left->timer, ns_to_ktime(VDISK_LEFT_NS),
 			      HRTIMER_MODE_REL_PINNED);
 	}
+	rcu_read_unlock();
 }
 
 int vdisk_left_init(struct vdisk *v)
@@ -72,7 +79,7 @@ int vdisk_left_init(struct vdisk *v)
 
 	if (!IOCB_DIO_CALLER_COMP)
 		return 0;
-	v->left_wq = alloc_workqueue("vdisk-end/%s", WQ_MEM_RECLAIM | WQ_PERCPU,
+	v->left_wq = alloc_workqueue("vdisk-end/%s", VDISK_WQ_FILES | WQ_PERCPU,
 				     0, vdisk_name(v));
 	v->left = alloc_percpu(struct vdisk_left);
 	if (!v->left_wq || !v->left)
@@ -93,6 +100,8 @@ void vdisk_left_exit(struct vdisk *v)
 {
 	int cpu;
 
+	if (v->left)
+		synchronize_rcu();	/* with vdisk_left_add() */
 	if (v->left_wq && v->left)
 		for_each_possible_cpu(cpu)
 			hrtimer_cancel(&per_cpu_ptr(v->left, cpu)->timer);

@@ -18,19 +18,11 @@ static unsigned int no_space_timeout = 60;
 module_param(no_space_timeout, uint, 0644);
 MODULE_PARM_DESC(no_space_timeout, "Seconds that writes wait for space; 0 for ever");
 
-/* Its end is somebody else's: what was sent on as it is cannot be sent again. */
-static bool sent_on(struct vdisk_io *io)
-{
-	struct dm_dev *dev = io->seg.backing ? io->seg.backing->dev : NULL;
-
-	return dev && vdisk_io_bio(io)->bi_bdev == dev->bdev;
-}
-
 static bool park(struct vdisk *v, struct vdisk_io *io)
 {
 	lockdep_assert_held(&v->lock);
 	if (!v->args.queue || v->space != VDISK_SPACE_AWAITED || v->stopping ||
-	    v->failed || sent_on(io) || vdisk_io_bio(io)->bi_opf & REQ_NOWAIT)
+	    v->failed || vdisk_io_sent_on(io) || vdisk_io_bio(io)->bi_opf & REQ_NOWAIT)
 		return false;
 	io->inflight = -1;
 	io->waited = true;

@@ -246,7 +246,7 @@ static u64 scan_take(struct scan *s)
 	mutex_unlock(&image->grow_lock);
 	/* What the walk saw as free must be so on the medium as well. */
 	if (!bitmap_full(s->used, s->nr)) {
-		vdisk_backing_wrote(image->backing);
+		vdisk_backing_unsure(image->backing);
 		if (vdisk_backing_flush(image->backing))
 			return s->first + s->nr;
 	}

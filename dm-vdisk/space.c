@@ -39,7 +39,7 @@ static int find_end(struct vdisk_image *image)
 	 * The last writer may have died between a change of the tables and its
 	 * flush: what they say now must not be undone by a power cut later.
 	 */
-	vdisk_backing_wrote(image->backing);
+	vdisk_backing_unsure(image->backing);
 	r = vdisk_backing_flush(image->backing);
 	if (!r)
 		r = vdisk_pool_walk(image, end_tell, &f);
@@ -372,7 +372,12 @@ static int mark_clean(struct vdisk_image *image, struct vdisk_plan *plan)
 
 	lockdep_assert_held(&image->grow_lock);
 	r = run_step_plan(image, plan, step_mark, false);
-	return r ?: vdisk_plan_run(image, plan, VDISK_BEFORE, 0, 0);
+	if (!r)
+		r = vdisk_plan_run(image, plan, VDISK_BEFORE, 0, 0);
+	/* The file may say still that it is in use: it is our own mark. */
+	if (r)
+		WRITE_ONCE(image->marked, true);
+	return r;
 }
 
 /*

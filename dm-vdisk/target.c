@@ -5,11 +5,15 @@
 
 #include <linux/module.h>
 #include <linux/reboot.h>
+#include <linux/suspend.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #define MIN_SEGS 64
 #define MAX_DISCARD_SECTORS (1u << 21)	/* 1 GiB */
+#define REBOOT_WAIT (30 * HZ)	/* for a backing, before a reboot goes on */
+
+static bool hibernating;	/* READ_ONCE: a memory image is being made */
 
 static const char *vdisk_health(const struct vdisk *v)
 {
@@ -36,15 +40,43 @@ static void vdisk_event(struct work_struct *work)
 	memalloc_noio_restore(noio);
 }
 
-/* Who cannot remove its root disk before a reboot leaves it clean all the same. */
+/*
+ * The root disk stays attached across a reboot: commit it and clear its in-use
+ * mark from here. In the queue of the commits, since a suspend may come meanwhile.
+ */
+static void vdisk_rest(struct work_struct *work)
+{
+	struct vdisk *v = container_of(work, struct vdisk, rest_work);
+	unsigned int noio = memalloc_noio_save();
+
+	if (v->resumed && vdisk_commit_rest(v))
+		DMERR("%s: cannot bring the image to rest", vdisk_name(v));
+	memalloc_noio_restore(noio);
+	complete(&v->rested);
+}
+
 static int vdisk_reboot(struct notifier_block *nb, unsigned long event, void *p)
 {
 	struct vdisk *v = container_of(nb, struct vdisk, reboot);
 
-	if (READ_ONCE(v->resumed) && vdisk_commit_rest(v))
-		DMERR("%s: cannot bring the image to rest", vdisk_name(v));
+	/* What the memory image of the sleeping system has is not to change. */
+	if (READ_ONCE(hibernating))
+		return NOTIFY_DONE;
+	reinit_completion(&v->rested);
+	queue_work(v->commit_wq, &v->rest_work);
+	if (!wait_for_completion_timeout(&v->rested, REBOOT_WAIT))
+		DMERR("%s: backing does not answer: not at rest", vdisk_name(v));
 	return NOTIFY_DONE;
 }
+
+static int vdisk_pm(struct notifier_block *nb, unsigned long event, void *p)
+{
+	if (event == PM_HIBERNATION_PREPARE || event == PM_POST_HIBERNATION)
+		WRITE_ONCE(hibernating, event == PM_HIBERNATION_PREPARE);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block vdisk_pm_notifier = { .notifier_call = vdisk_pm };
 
 static void vdisk_dtr(struct dm_target *ti)
 {
@@ -85,14 +117,16 @@ static int vdisk_alloc_resources(struct vdisk *v)
 		r = bioset_init(&v->bios, MIN_SEGS, 0, 0);
 	if (r)
 		return r;
-	v->wq = alloc_workqueue("vdisk/%s", WQ_MEM_RECLAIM | WQ_UNBOUND, 0,
+	v->wq = alloc_workqueue("vdisk/%s", VDISK_WQ_FILES | WQ_UNBOUND, 0,
 				vdisk_name(v));
 	/* A worker of wq may wait for what this one does. */
 	v->retry_wq = alloc_workqueue("vdisk-retry/%s",
-				      WQ_MEM_RECLAIM | WQ_PERCPU, 0,
+				      VDISK_WQ_FILES | WQ_PERCPU, 0,
 				      vdisk_name(v));
+	/* Nothing is committed behind the back of a memory image on disk. */
 	v->commit_wq = alloc_ordered_workqueue("vdisk-commit/%s",
-					       WQ_MEM_RECLAIM, vdisk_name(v));
+					       VDISK_WQ_FILES | WQ_FREEZABLE,
+					       vdisk_name(v));
 	if (!v->wq || !v->retry_wq || !v->commit_wq)
 		return -ENOMEM;
 	return vdisk_left_init(v);
@@ -110,6 +144,29 @@ static void vdisk_set_target(struct dm_target *ti)
 		ti->num_write_zeroes_bios = 1;
 	}
 	ti->per_io_data_size = sizeof(struct vdisk_io);
+}
+
+/*
+ * All that a suspend leaves in memory goes into the files. In a worker: the limits
+ * and the signals of whoever suspends the device are none of its own.
+ */
+static void vdisk_settle(struct work_struct *work)
+{
+	struct vdisk *v = container_of(work, struct vdisk, settle_work);
+	unsigned int noio = memalloc_noio_save();
+
+	vdisk_image_stop_all(v);
+	v->resumed = false;
+	memalloc_noio_restore(noio);
+}
+
+/* The headers are read anew, likewise. */
+static void vdisk_start(struct work_struct *work)
+{
+	struct vdisk *v = container_of(work, struct vdisk, start_work);
+
+	v->start_error = vdisk_image_start_all(v);
+	v->resumed = !v->start_error;
 }
 
 static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
@@ -135,6 +192,10 @@ static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	bio_list_init(&v->flushes);
 	INIT_WORK(&v->commit_work, vdisk_commit_work);
 	INIT_WORK(&v->event_work, vdisk_event);
+	INIT_WORK(&v->start_work, vdisk_start);
+	INIT_WORK(&v->settle_work, vdisk_settle);
+	INIT_WORK(&v->rest_work, vdisk_rest);
+	init_completion(&v->rested);
 	INIT_WORK(&v->reclaim_work, vdisk_reclaim_work);
 	INIT_DELAYED_WORK(&v->timer, vdisk_commit_timer);
 	INIT_LIST_HEAD(&v->parked);
@@ -189,16 +250,15 @@ static int vdisk_end_io(struct dm_target *ti, struct bio *bio,
 static int vdisk_preresume(struct dm_target *ti)
 {
 	struct vdisk *v = ti->private;
-	int r;
 
 	/* A resume of what was not suspended finds its caches in use. */
 	if (v->resumed)
 		return 0;
-	r = vdisk_image_start_all(v);
-	v->resumed = !r;
-	if (!r)
+	queue_work(v->commit_wq, &v->start_work);
+	flush_work(&v->start_work);
+	if (!v->start_error)
 		vdisk_nospace_start(v);
-	return r;
+	return v->start_error;
 }
 
 static void vdisk_presuspend(struct dm_target *ti)
@@ -220,10 +280,8 @@ static void vdisk_postsuspend(struct dm_target *ti)
 	cancel_delayed_work_sync(&v->space_work);
 	flush_workqueue(v->wq);
 	cancel_delayed_work_sync(&v->timer);
+	queue_work(v->commit_wq, &v->settle_work);
 	flush_workqueue(v->commit_wq);
-	if (vdisk_image_stop_all(v))
-		DMERR("%s: cannot bring the image to rest", vdisk_name(v));
-	v->resumed = false;
 }
 
 static void status_info(struct vdisk *v, char *result, unsigned int maxlen)
@@ -344,11 +402,16 @@ static int __init vdisk_init(void)
 	r = vdisk_grain_module_init();
 	if (r)
 		goto bad_grain;
+	r = register_pm_notifier(&vdisk_pm_notifier);
+	if (r)
+		goto bad_pm;
 	r = dm_register_target(&vdisk_target);
 	if (r)
 		goto bad_target;
 	return 0;
 bad_target:
+	unregister_pm_notifier(&vdisk_pm_notifier);
+bad_pm:
 	vdisk_grain_module_exit();
 bad_grain:
 	vdisk_cache_module_exit();
@@ -358,6 +421,7 @@ bad_grain:
 static void __exit vdisk_exit(void)
 {
 	dm_unregister_target(&vdisk_target);
+	unregister_pm_notifier(&vdisk_pm_notifier);
 	vdisk_grain_module_exit();
 	vdisk_cache_module_exit();
 }

@@ -164,17 +164,22 @@ struct vdisk {
 	struct vdisk_backing *stamp;	/* what args.stamp names, or NULL */
 	struct mutex stamp_lock;	/* one who stamps; others wait */
 	bool stamped;			/* or nothing to stamp; READ_ONCE */
-	bool resumed;
+	bool resumed;			/* changed in start_work, settle_work */
+	int start_error;		/* of start_work */
 	struct notifier_block reboot;
+	struct completion rested;	/* rest_work is done */
 
 	struct workqueue_struct *wq;		/* bios that must wait */
 	struct workqueue_struct *retry_wq;	/* the rest of short transfers */
-	struct workqueue_struct *commit_wq;	/* ordered: commits */
+	struct workqueue_struct *commit_wq;	/* ordered, freezable: commits */
 	struct workqueue_struct *left_wq;	/* waits for no other */
 	struct vdisk_left __percpu *left;
 	struct work_struct commit_work;
 	struct delayed_work timer;
 	struct work_struct event_work;
+	struct work_struct start_work;	/* at a resume */
+	struct work_struct settle_work;	/* at a suspend */
+	struct work_struct rest_work;	/* before a reboot */
 	struct work_struct reclaim_work;
 	struct srcu_struct inflight;	/* bios that may use what they looked up */
 	mempool_t segs;
@@ -241,6 +246,17 @@ static inline struct bio *vdisk_io_bio(struct vdisk_io *io)
 	return dm_bio_from_per_bio_data(io, sizeof(*io));
 }
 
+/*
+ * Was the bio sent on to a device as it is? That device ended it then, and it
+ * cannot be sent again.
+ */
+static inline bool vdisk_io_sent_on(struct vdisk_io *io)
+{
+	struct dm_dev *dev = io->seg.backing ? io->seg.backing->dev : NULL;
+
+	return dev && vdisk_io_bio(io)->bi_bdev == dev->bdev;
+}
+
 #define vdisk_count(v, field) this_cpu_inc((v)->stats->field)
 
 static inline const char *vdisk_name(const struct vdisk *v)
@@ -254,10 +270,14 @@ int vdisk_table_parse(struct vdisk_args *args, unsigned int argc, char **argv,
 void vdisk_table_free(struct vdisk_args *args);
 void vdisk_table_print(const struct vdisk *v, char *result, unsigned int maxlen);
 
-/* image.c APIs: files, layers and their geometry. May sleep. */
+/*
+ * image.c APIs: files, layers and their geometry. May sleep. vdisk_image_stop_all()
+ * brings all into the files, when nothing is in flight, and forgets all that was
+ * read. Where that fails the device fails, and so does the next table.
+ */
 int vdisk_image_open_all(struct vdisk *v, char **error);
 int vdisk_image_start_all(struct vdisk *v);
-int vdisk_image_stop_all(struct vdisk *v);
+void vdisk_image_stop_all(struct vdisk *v);
 void vdisk_image_close_all(struct vdisk *v);
 
 /*
