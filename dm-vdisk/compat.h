@@ -98,6 +98,36 @@ static inline void vdisk_limit_zeroes(struct queue_limits *limits,
 #endif
 }
 
+/*
+ * 6.11: features are limits. Before, device-mapper derives them from the devices
+ * below and sets them in the queue; what files below mean is set when it has.
+ * @poll: polling may stay, if device-mapper found that it works.
+ */
+static inline void vdisk_limit_features(struct queue_limits *limits,
+					bool stable, bool poll)
+{
+#ifdef BLK_FEAT_POLL
+	if (stable)
+		limits->features |= BLK_FEAT_STABLE_WRITES;
+	if (!poll)
+		limits->features &= ~BLK_FEAT_POLL;
+#endif
+}
+
+static inline void vdisk_queue_features(struct request_queue *q, bool stable,
+					bool poll)
+{
+#ifndef BLK_FEAT_POLL
+	/* 6.3: before, all bios that are polled say REQ_NOWAIT. */
+	if (LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0))
+		poll = false;
+	if (stable)
+		blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, q);
+	if (!poll)
+		blk_queue_flag_clear(QUEUE_FLAG_POLL, q);
+#endif
+}
+
 /* 6.7: shrinkers are allocated. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
 static inline struct shrinker *vdisk_shrinker_alloc(const char *name)

@@ -3,6 +3,7 @@
 #include "vdisk.h"
 #include "compat.h"
 
+#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/reboot.h>
 #include <linux/suspend.h>
@@ -11,6 +12,7 @@
 
 #define MIN_SEGS 64
 #define MAX_DISCARD_SECTORS (1u << 21)	/* 1 GiB */
+#define MAX_BEST_IO (4u << 20)	/* the kernel reads ahead twice as much */
 #define REBOOT_WAIT (30 * HZ)	/* for a backing, before a reboot goes on */
 
 static bool hibernating;	/* READ_ONCE: a memory image is being made */
@@ -261,6 +263,64 @@ static int vdisk_preresume(struct dm_target *ti)
 	return v->start_error;
 }
 
+/*
+ * The longest unit of the top layer, in bytes: what a guest aligns to it, and
+ * writes at once, needs no fill around it. 0 if no unit is a multiple of a block.
+ */
+static unsigned int best_io(const struct vdisk *v, unsigned int block)
+{
+	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	u64 best = 0, len;
+	unsigned int i;
+
+	for (i = 0; i < top->nr; i++) {
+		len = (u64)top->image[i]->geom.unit_sec << VDISK_SHIFT;
+		if (len <= MAX_BEST_IO && !(len & (block - 1)))
+			best = max(best, len);
+	}
+	return (unsigned int)best;
+}
+
+/* Bios of every backing are sent on to a device as they are. */
+static bool remaps_all(const struct vdisk *v)
+{
+	struct vdisk_backing *b;
+
+	list_for_each_entry(b, &v->backings, link)
+		if (b->file)
+			return false;
+	return true;
+}
+
+/*
+ * A file system that sums up what it writes wants pages that nobody changes
+ * meanwhile, and gets the guest's own ones.
+ */
+static bool stable_writes(const struct vdisk *v)
+{
+	struct vdisk_backing *b;
+	struct super_block *sb;
+
+	list_for_each_entry(b, &v->backings, link) {
+		if (!b->file || !b->direct || !b->write)
+			continue;
+		sb = file_inode(b->file)->i_sb;
+		if (sb->s_iflags & SB_I_STABLE_WRITES ||
+		    sb->s_magic == BTRFS_SUPER_MAGIC)
+			return true;
+	}
+	return false;
+}
+
+/* After device-mapper has set its queue up for the table. */
+static void vdisk_resume(struct dm_target *ti)
+{
+	struct vdisk *v = ti->private;
+
+	vdisk_queue_features(dm_disk(dm_table_get_md(ti->table))->queue,
+			     stable_writes(v), remaps_all(v));
+}
+
 static void vdisk_presuspend(struct dm_target *ti)
 {
 	vdisk_nospace_stop(ti->private);
@@ -366,6 +426,12 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *limits)
 	struct vdisk *v = ti->private;
 
 	limits->logical_block_size = VDISK_SECTOR;
+	/* Less than a page makes the host read before it writes. */
+	limits->physical_block_size = max_t(unsigned int, PAGE_SIZE,
+					    limits->physical_block_size);
+	limits->io_min = max(limits->physical_block_size, limits->io_min);
+	limits->io_opt = best_io(v, limits->physical_block_size);
+	vdisk_limit_features(limits, stable_writes(v), remaps_all(v));
 	if (!v->args.write)
 		return;
 	/* Less than a unit is punched out of the file where it is. */
@@ -384,6 +450,7 @@ static struct target_type vdisk_target = {
 	.map			= vdisk_map,
 	.end_io			= vdisk_end_io,
 	.preresume		= vdisk_preresume,
+	.resume			= vdisk_resume,
 	.presuspend		= vdisk_presuspend,
 	.presuspend_undo	= vdisk_presuspend_undo,
 	.postsuspend		= vdisk_postsuspend,
