@@ -46,6 +46,24 @@ static bool fits(u64 off, u64 len)
 	return !vdisk_add(off, len, &end) && end <= INT64_MAX;
 }
 
+/*
+ * What the last system call on the file failed with. Some errors are words of our
+ * own: -EUCLEAN is an image that its format refuses, and would be repaired. A file
+ * system that answers so, of its own damage, has an I/O error.
+ */
+static int io_error(void)
+{
+	switch (errno) {
+	case EAGAIN:
+	case EUCLEAN:
+	case EPROTO:
+	case EINVAL:
+	case E2BIG:
+		return -EIO;
+	}
+	return -errno;
+}
+
 static int file_read(struct vdisk_store *store, u64 off, void *buf, size_t len)
 {
 	u8 *to = buf;
@@ -58,7 +76,10 @@ static int file_read(struct vdisk_store *store, u64 off, void *buf, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
+			return io_error();
+		/* Somebody cut the file short meanwhile. */
+		if (!n && off < store->length)
+			return -EIO;
 		if (!n) {
 			memset(to, 0, len);
 			return 0;
@@ -85,7 +106,7 @@ static int file_write(struct vdisk_store *store, u64 off, const void *buf,
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n ? -errno : -EIO;
+			return n ? io_error() : -EIO;
 		from += n;
 		off += (u64)n;
 		len -= (size_t)n;
@@ -96,7 +117,7 @@ static int file_write(struct vdisk_store *store, u64 off, const void *buf,
 
 static int file_flush(struct vdisk_store *store)
 {
-	return fdatasync(of(store)->fd) ? -errno : 0;
+	return fdatasync(of(store)->fd) ? io_error() : 0;
 }
 
 static int file_set_length(struct vdisk_store *store, u64 len)
@@ -104,7 +125,7 @@ static int file_set_length(struct vdisk_store *store, u64 len)
 	if (!fits(len, 0))
 		return -EFBIG;
 	if (ftruncate(of(store)->fd, (off_t)len))
-		return -errno;
+		return io_error();
 	store->length = len;
 	return 0;
 }
