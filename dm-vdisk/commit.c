@@ -85,13 +85,7 @@ static void epoch_done(struct vdisk_image *image, struct list_head *epoch,
 	struct vdisk_cache *cache = &image->cache;
 	struct vdisk_block *b, *next;
 
-	if (!list_empty(freed)) {
-		spin_lock_irq(&cache->lock);
-		list_splice_tail(freed, &image->reclaim);
-		spin_unlock_irq(&cache->lock);
-		queue_work(image->v->wq, &image->v->reclaim_work);
-	}
-
+	vdisk_reclaim_later(image, freed);
 	list_for_each_entry_safe(b, next, epoch, commit_link) {
 		spin_lock_irq(&cache->lock);
 		b->writing = 0;

@@ -42,6 +42,7 @@ static int run_plan(struct vdisk_writer *w)
 		freed = kmalloc(sizeof(*freed), GFP_NOIO);
 		if (!freed)
 			return -ENOMEM;
+		freed->image = w->image;
 		freed->off = w->plan.freed_off;
 		freed->len = w->plan.freed_len;
 	}
@@ -157,6 +158,39 @@ s64 vdisk_discard_run(struct vdisk_io *io, u64 sector, u64 sectors)
 	return discard_own(io, &where, sector);
 }
 
+/* All bios that may have looked the old place up have ended. */
+static void freed_unused(struct rcu_head *rcu)
+{
+	struct vdisk_freed *f = container_of(rcu, struct vdisk_freed, rcu);
+	struct vdisk_image *image = f->image;
+	unsigned long flags;
+
+	spin_lock_irqsave(&image->cache.lock, flags);
+	list_add_tail(&f->link, &image->reclaim);
+	spin_unlock_irqrestore(&image->cache.lock, flags);
+	queue_work(image->v->wq, &image->v->reclaim_work);
+}
+
+/*
+ * No worker waits for these bios: they may need just that worker, if memory is
+ * short and the queue has no other than its rescuer.
+ */
+void vdisk_reclaim_later(struct vdisk_image *image, struct list_head *freed)
+{
+	struct vdisk_freed *f, *next;
+
+	list_for_each_entry_safe(f, next, freed, link) {
+		list_del(&f->link);
+		call_srcu(&image->v->inflight, &f->rcu, freed_unused);
+	}
+}
+
+void vdisk_reclaim_drain(struct vdisk *v)
+{
+	srcu_barrier(&v->inflight);
+	flush_work(&v->reclaim_work);
+}
+
 static void reclaim_image(struct vdisk_image *image)
 {
 	struct vdisk_freed *f, *next;
@@ -167,8 +201,6 @@ static void reclaim_image(struct vdisk_image *image)
 	spin_unlock_irq(&image->cache.lock);
 	if (list_empty(&freed))
 		return;
-	/* Bios that looked up the old place may still be on their way to it. */
-	synchronize_srcu(&image->v->inflight);
 	list_for_each_entry_safe(f, next, &freed, link) {
 		vdisk_grain_forget(image, f->off);
 		if (!READ_ONCE(image->v->failed))

@@ -292,7 +292,7 @@ static int image_stop(struct vdisk_image *image)
 	if (!b)
 		return 0;
 	r = vdisk_commit_image(image);
-	flush_work(&image->v->reclaim_work);
+	vdisk_reclaim_drain(image->v);
 	/* Nothing is lost by a file that is longer, or by a mark. */
 	if (!r && vdisk_space_stop(image))
 		DMERR("%s: %s: cannot bring the image to rest",

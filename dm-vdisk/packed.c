@@ -84,6 +84,7 @@ static int run_plan(struct vdisk_writer *w, struct packed *p)
 		freed = kmalloc(sizeof(*freed), GFP_NOIO);
 		if (!freed)
 			return -ENOMEM;
+		freed->image = image;
 		freed->off = w->plan.freed_off;
 		freed->len = w->plan.freed_len;
 	}

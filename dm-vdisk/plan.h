@@ -32,9 +32,14 @@ struct vdisk_claim {
 	struct list_head waiters;	/* vdisk_io.park */
 };
 
-/* Bytes of the file that nothing refers to, once an epoch is durable. */
+/*
+ * Bytes of the file that nothing refers to, once an epoch is durable. Then each
+ * waits, in @rcu, for the bios that may have looked the place up.
+ */
 struct vdisk_freed {
 	struct list_head link;
+	struct rcu_head rcu;
+	struct vdisk_image *image;
 	u64 off;
 	u64 len;
 };

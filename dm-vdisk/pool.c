@@ -322,7 +322,8 @@ void vdisk_pool_start(struct vdisk_image *image)
 	}
 	image->scan_until = jiffies + SCAN_WAIT;
 	WRITE_ONCE(image->scan, VDISK_SCAN_RUNS);
-	queue_work(image->v->wq, &image->scan_work);
+	/* Not of the queue of the writers: see vdisk_pool_wait(). */
+	queue_work(image->v->scan_wq, &image->scan_work);
 }
 
 void vdisk_pool_wait(struct vdisk_image *image)

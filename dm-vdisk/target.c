@@ -89,6 +89,8 @@ static void vdisk_dtr(struct dm_target *ti)
 	cancel_delayed_work_sync(&v->space_work);
 	if (v->wq)
 		destroy_workqueue(v->wq);
+	if (v->scan_wq)
+		destroy_workqueue(v->scan_wq);
 	if (v->retry_wq)
 		destroy_workqueue(v->retry_wq);
 	vdisk_left_exit(v);
@@ -121,7 +123,10 @@ static int vdisk_alloc_resources(struct vdisk *v)
 		return r;
 	v->wq = alloc_workqueue("vdisk/%s", VDISK_WQ_FILES | WQ_UNBOUND, 0,
 				vdisk_name(v));
-	/* A worker of wq may wait for what this one does. */
+	/* A worker of wq may wait for what those of these two do. */
+	v->scan_wq = alloc_workqueue("vdisk-scan/%s",
+				     VDISK_WQ_FILES | WQ_UNBOUND, 0,
+				     vdisk_name(v));
 	v->retry_wq = alloc_workqueue("vdisk-retry/%s",
 				      VDISK_WQ_FILES | WQ_PERCPU, 0,
 				      vdisk_name(v));
@@ -129,7 +134,7 @@ static int vdisk_alloc_resources(struct vdisk *v)
 	v->commit_wq = alloc_ordered_workqueue("vdisk-commit/%s",
 					       VDISK_WQ_FILES | WQ_FREEZABLE,
 					       vdisk_name(v));
-	if (!v->wq || !v->retry_wq || !v->commit_wq)
+	if (!v->wq || !v->scan_wq || !v->retry_wq || !v->commit_wq)
 		return -ENOMEM;
 	return vdisk_left_init(v);
 }
@@ -339,6 +344,7 @@ static void vdisk_postsuspend(struct dm_target *ti)
 		return;
 	cancel_delayed_work_sync(&v->space_work);
 	flush_workqueue(v->wq);
+	flush_workqueue(v->scan_wq);
 	cancel_delayed_work_sync(&v->timer);
 	queue_work(v->commit_wq, &v->settle_work);
 	flush_workqueue(v->commit_wq);

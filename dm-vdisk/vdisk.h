@@ -108,7 +108,7 @@ struct vdisk_image {
 	/* Writers only. */
 	struct list_head claims;	/* cache.lock */
 	struct list_head freed;		/* cache.lock: vdisk_freed of this epoch */
-	struct list_head reclaim;	/* cache.lock: of durable ones */
+	struct list_head reclaim;	/* cache.lock: those nobody uses */
 	struct mutex grow_lock;		/* protects down to scan_lost */
 	u64 data_end;			/* units end below; others READ_ONCE it */
 	u64 file_len;			/* others READ_ONCE it */
@@ -170,6 +170,7 @@ struct vdisk {
 	struct completion rested;	/* rest_work is done */
 
 	struct workqueue_struct *wq;		/* bios that must wait */
+	struct workqueue_struct *scan_wq;	/* scans: writers wait for them */
 	struct workqueue_struct *retry_wq;	/* the rest of short transfers */
 	struct workqueue_struct *commit_wq;	/* ordered, freezable: commits */
 	struct workqueue_struct *left_wq;	/* waits for no other */
@@ -371,7 +372,13 @@ void vdisk_nospace_work(struct work_struct *work);
 /* pool.c: the scan of one image. */
 void vdisk_pool_scan(struct work_struct *work);
 
-/* discard.c: give back what was freed in epochs that are durable. */
+/*
+ * discard.c: give back what was freed in epochs that are durable, when no bio
+ * uses it any more. vdisk_reclaim_later() takes a list of struct vdisk_freed;
+ * vdisk_reclaim_drain() waits until all of it is given back (may sleep).
+ */
+void vdisk_reclaim_later(struct vdisk_image *image, struct list_head *freed);
+void vdisk_reclaim_drain(struct vdisk *v);
 void vdisk_reclaim_work(struct work_struct *work);
 
 /*
