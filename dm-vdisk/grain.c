@@ -262,29 +262,27 @@ out:
 	return r;
 }
 
-/* The one in the index, or @fresh put there. */
+/*
+ * The one in the index, with a reference, or @fresh put there. The lock may be
+ * dropped for memory, and another grain be there after it: the exchange looks
+ * again.
+ */
 static struct vdisk_grain *grain_insert(struct vdisk_image *image,
 					struct vdisk_grain *fresh)
 {
 	struct vdisk_grain *g;
 
 	xa_lock_irq(&image->grains);
-	g = xa_load(&image->grains, fresh->off >> VDISK_SHIFT);
-	if (g) {
+	g = __xa_cmpxchg(&image->grains, fresh->off >> VDISK_SHIFT, NULL,
+			 fresh, GFP_NOIO);
+	if (!g)
+		g = fresh;
+	else if (xa_is_err(g))
+		g = ERR_PTR(xa_err(g));
+	else
 		refcount_inc(&g->refs);
-		xa_unlock_irq(&image->grains);
-		return g;
-	}
-	g = __xa_store(&image->grains, fresh->off >> VDISK_SHIFT, fresh,
-		       GFP_NOIO);
 	xa_unlock_irq(&image->grains);
-	if (xa_is_err(g))
-		return ERR_PTR(xa_err(g));
-	if (g) {	/* the lock was dropped for memory: another one came */
-		DMWARN_LIMIT("%s: grain read twice", vdisk_name(image->v));
-		vdisk_grain_put(g);
-	}
-	return fresh;
+	return g;
 }
 
 static void grain_load(struct vdisk_grain *g, u32 len)
