@@ -23,11 +23,6 @@ static DEFINE_SPINLOCK(blocks_lock);
 static LIST_HEAD(lru);
 static unsigned long nr_blocks;
 
-unsigned long vdisk_cache_blocks(void)
-{
-	return READ_ONCE(nr_blocks);
-}
-
 static void block_free(struct vdisk_block *b)
 {
 	free_page((unsigned long)b->data);
@@ -70,7 +65,6 @@ static void block_unlink(struct vdisk_block *b)
 	xa_lock(&cache->blocks);
 	__xa_erase(&cache->blocks, b->off / VDISK_BLOCK);
 	xa_unlock(&cache->blocks);
-	atomic_dec(&cache->nr);
 	list_del_init(&b->lru);
 	nr_blocks--;
 }
@@ -148,7 +142,6 @@ void vdisk_cache_init(struct vdisk_cache *cache, struct vdisk_image *image)
 	spin_lock_init(&cache->lock);
 	INIT_LIST_HEAD(&cache->dirty);
 	init_waitqueue_head(&cache->wait);
-	atomic_set(&cache->nr, 0);
 }
 
 void vdisk_cache_empty(struct vdisk_cache *cache)
@@ -251,7 +244,6 @@ static int block_add(struct vdisk_cache *cache, struct vdisk_block *b,
 	r = xa_insert_irq(&cache->blocks, b->off / VDISK_BLOCK, b, gfp);
 	if (r)
 		return r;
-	atomic_inc(&cache->nr);
 	spin_lock_irq(&blocks_lock);
 	list_add(&b->lru, &lru);
 	nr_blocks++;

@@ -55,7 +55,6 @@ struct vdisk_cache {
 	spinlock_t lock;
 	struct list_head dirty;
 	unsigned int nr_dirty;		/* cache->lock */
-	atomic_t nr;
 	wait_queue_head_t wait;		/* for blocks that are loading */
 };
 
@@ -90,9 +89,6 @@ void vdisk_cache_dirty(struct vdisk_block *block, u64 off, u32 len);
 
 /* The file's [off, off + len) became zero: so do blocks at hand. May sleep. */
 void vdisk_cache_zeroed(struct vdisk_cache *cache, u64 off, u64 len);
-
-/* Blocks of all images, for the status line. */
-unsigned long vdisk_cache_blocks(void);
 
 int vdisk_cache_module_init(void);
 void vdisk_cache_module_exit(void);

@@ -40,7 +40,7 @@ static inline ssize_t vdisk_write_iter(struct kiocb *iocb,
 /*
  * 6.6: who sets the flag is told of a direct overwrite before the file system has
  * ended it, and ends it, where that may sleep. The result is what vdisk_dio_end()
- * returns. 7.3 has no such flag any more.
+ * returns. 6.19 has no such flag any more.
  */
 #ifdef IOCB_DIO_CALLER_COMP
 static inline bool vdisk_dio_is_left(const struct kiocb *iocb)

@@ -224,14 +224,9 @@ void vdisk_io_requeue(struct vdisk_io *io)
 	queue_work(io->v->wq, &io->work);
 }
 
-/* Not without waiting: to a worker, unless the submitter will not wait. */
+/* Not without waiting: to a worker. Device-mapper lets no REQ_NOWAIT in. */
 static int defer(struct vdisk_io *io, struct bio *bio)
 {
-	if (bio->bi_opf & REQ_NOWAIT) {
-		bio->bi_status = BLK_STS_AGAIN;
-		bio_endio(bio);
-		return DM_MAPIO_SUBMITTED;
-	}
 	vdisk_count(io->v, queued);
 	vdisk_submitter_sign(bio);
 	io->iter = bio->bi_iter;

@@ -22,7 +22,7 @@ static bool park(struct vdisk *v, struct vdisk_io *io)
 {
 	lockdep_assert_held(&v->lock);
 	if (!v->args.queue || v->space != VDISK_SPACE_AWAITED || v->stopping ||
-	    v->failed || vdisk_io_sent_on(io) || vdisk_io_bio(io)->bi_opf & REQ_NOWAIT)
+	    v->failed || vdisk_io_sent_on(io))
 		return false;
 	io->inflight = -1;
 	io->waited = true;

@@ -160,7 +160,6 @@ struct vdisk {
 	int deep;			/* where a walk may be cut short, or -1 */
 	struct vdisk_cache levels;	/* level.c */
 	struct list_head backings;	/* vdisk_backing.link */
-	struct list_head claims;	/* files held against other devices */
 	struct vdisk_backing *stamp;	/* what args.stamp names, or NULL */
 	struct mutex stamp_lock;	/* one who stamps; others wait */
 	bool stamped;			/* or nothing to stamp; READ_ONCE */

@@ -5,8 +5,6 @@
 #include "out.h"
 #include "repair.h"
 
-#define MOST_HEADS 8
-
 /* Do @plan to @store; an image is only needed to hold the two together. */
 static int run_mend(struct vdisk_store *store, const struct vdisk_mend *mend,
 		    struct vdisk_fault *fault)
