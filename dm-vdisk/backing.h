@@ -53,8 +53,11 @@ struct vdisk_backing_ops {
 	 */
 	int (*reserve)(struct vdisk_backing *b, u64 off, u64 len);
 
-	/* Make [off, off + len) read zero. May sleep. Required. */
-	int (*zero)(struct vdisk_backing *b, u64 off, u64 len);
+	/*
+	 * Make [off, off + len) read zero; with @keep its space stays. May sleep.
+	 * Required.
+	 */
+	int (*zero)(struct vdisk_backing *b, u64 off, u64 len, bool keep);
 
 	/*
 	 * Give the space of [off, off + len) back. 0 if it reads zero then; else

@@ -82,10 +82,11 @@ static int bdev_reserve(struct vdisk_backing *b, u64 off, u64 len)
 	return 0;
 }
 
-static int bdev_zero(struct vdisk_backing *b, u64 off, u64 len)
+static int bdev_zero(struct vdisk_backing *b, u64 off, u64 len, bool keep)
 {
 	int r = blkdev_issue_zeroout(b->dev->bdev, off >> VDISK_SHIFT,
-				     len >> VDISK_SHIFT, GFP_NOIO, 0);
+				     len >> VDISK_SHIFT, GFP_NOIO,
+				     keep ? BLKDEV_ZERO_NOUNMAP : 0);
 
 	vdisk_backing_wrote(b);
 	return (int)vdisk_backing_error(r);

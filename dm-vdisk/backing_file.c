@@ -347,7 +347,8 @@ static int file_reserve(struct vdisk_backing *b, u64 off, u64 len)
 	return (int)vdisk_backing_error(r);
 }
 
-static int file_zero(struct vdisk_backing *b, u64 off, u64 len)
+/* A zeroed range of a file keeps its extents in any case. */
+static int file_zero(struct vdisk_backing *b, u64 off, u64 len, bool keep)
 {
 	int r = -EOPNOTSUPP;
 

@@ -14,6 +14,12 @@ static bool zeroing(struct vdisk_io *io)
 	return bio_op(vdisk_io_bio(io)) == REQ_OP_WRITE_ZEROES;
 }
 
+/* Zeroes whose space the guest wants to keep: nothing may be given back. */
+static bool keeping(struct vdisk_io *io)
+{
+	return zeroing(io) && vdisk_io_bio(io)->bi_opf & REQ_NOUNMAP;
+}
+
 /* Without a layer below, an entry may say just as well that nothing is there. */
 static int make_plan(struct vdisk_writer *w)
 {
@@ -86,10 +92,23 @@ static int in_place(struct vdisk_io *io, const struct vdisk_where *where,
 	struct vdisk_backing *b = where->image->backing;
 	u64 len = sectors << VDISK_SHIFT;
 
-	if (!(vdisk_io_bio(io)->bi_opf & REQ_NOUNMAP) &&
-	    !b->ops->punch(b, where->off, len))
+	if (!keeping(io) && !b->ops->punch(b, where->off, len))
 		return 0;
-	return zeroing(io) ? b->ops->zero(b, where->off, len) : 0;
+	if (!zeroing(io))
+		return 0;
+	return b->ops->zero(b, where->off, len, keeping(io));
+}
+
+/* Not by an entry that gives the unit back: zero bytes, where they are or anew. */
+static s64 zero_kept(struct vdisk_io *io, const struct vdisk_where *where,
+		     u64 sector)
+{
+	if (where->kind == VDISK_DATA)
+		return in_place(io, where, where->sectors) ?:
+		       (s64)where->sectors;
+	return vdisk_write_alloc(io, where->image,
+				 sector - where->image->first_sec,
+				 where->sectors);
 }
 
 static s64 discard_own(struct vdisk_io *io, const struct vdisk_where *where,
@@ -99,6 +118,10 @@ static s64 discard_own(struct vdisk_io *io, const struct vdisk_where *where,
 	u64 sectors;
 	s64 r;
 
+	if (keeping(io) && (where->kind == VDISK_DATA ||
+			    (where->kind == VDISK_DEFLATE &&
+			     where->image->format->alloc)))
+		return zero_kept(io, where, sector);
 	w = kzalloc(sizeof(*w), GFP_NOIO);
 	if (!w)
 		return -ENOMEM;

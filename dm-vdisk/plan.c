@@ -142,7 +142,7 @@ static int run_new(struct vdisk_image *image, const struct vdisk_op *op)
 	if (op->kind == VDISK_OP_ZERO &&
 	    !((op->off | op->value) % VDISK_SECTOR)) {
 		r = image->backing->ops->zero(image->backing, op->off,
-					      op->value);
+					      op->value, false);
 		if (!r)
 			vdisk_cache_zeroed(&image->cache, op->off, op->value);
 		return r;

@@ -103,7 +103,7 @@ static int wipe_tail(struct vdisk_image *image, u64 off)
 
 	if (!len || off < image->fresh_off)
 		return 0;
-	return image->backing->ops->zero(image->backing, off, len);
+	return image->backing->ops->zero(image->backing, off, len, false);
 }
 
 static int run_grow(struct vdisk_image *image, u64 new_end)

@@ -64,7 +64,7 @@ static int fill_zero(struct vdisk_writer *w, u64 off, u64 from, u64 to)
 
 	if (from >= to || w->fresh)
 		return 0;
-	return b->ops->zero(b, off, (to - from) << VDISK_SHIFT);
+	return b->ops->zero(b, off, (to - from) << VDISK_SHIFT, false);
 }
 
 static int fill_parent(struct vdisk_writer *w, u64 off, u64 from, u64 to)
