@@ -25,16 +25,22 @@ static int make_plan(struct vdisk_writer *w)
 {
 	struct vdisk_image *image = w->image;
 	bool unmap = image->v->nr_layers == 1;
+	unsigned int seq;
 	int r;
 
 	vdisk_feed_init(&w->feed, image);
-	while ((r = image->format->discard(&image->geom, &w->feed.step,
-					   w->ask.sector, w->ask.sectors,
-					   unmap, &w->plan)) == -EAGAIN) {
-		r = vdisk_feed_bytes(&w->feed);
-		if (r)
+	do {
+		do {
+			seq = vdisk_feed_begin(&w->feed);
+			r = image->format->discard(&image->geom, &w->feed.step,
+						   w->ask.sector,
+						   w->ask.sectors, unmap,
+						   &w->plan);
+		} while (vdisk_feed_retry(&w->feed, seq));
+		if (r != -EAGAIN)
 			break;
-	}
+		r = vdisk_feed_bytes(&w->feed);
+	} while (!r);
 	vdisk_feed_done(&w->feed);
 	return r == -EUCLEAN ? vdisk_image_refused(image, &w->feed.step) : r;
 }

@@ -54,11 +54,10 @@ int vdisk_lookup_image(struct vdisk_image *image, u64 sector, u64 sectors,
 	l.step.nr_views = 0;
 	l.step.show = show_cached;
 	l.step.why = NULL;
-	l.step.file_len = READ_ONCE(image->file_len);
-	l.step.data_end = READ_ONCE(image->data_end);
 	rcu_read_lock();
 	do {
 		seq = read_seqcount_begin(&image->seq);
+		vdisk_step_limits(&l.step, image);
 		r = image->format->map(&image->geom, &l.step, sector, sectors,
 				       ext);
 	} while (read_seqcount_retry(&image->seq, seq));

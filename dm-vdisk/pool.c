@@ -150,13 +150,10 @@ int vdisk_pool_walk(struct vdisk_image *image,
 	for (;;) {
 		do {
 			at = cursor;
-			seq = read_seqcount_begin(&image->seq);
-			feed.step.data_end = READ_ONCE(image->data_end);
-			smp_rmb();	/* with grow_to(): what is in it is there */
-			feed.step.file_len = READ_ONCE(image->file_len);
+			seq = vdisk_feed_begin(&feed);
 			r = image->format->walk(&image->geom, &feed.step, &at,
 						&range);
-		} while (read_seqcount_retry(&image->seq, seq));
+		} while (vdisk_feed_retry(&feed, seq));
 		cursor = at;
 		if (r == -EAGAIN) {
 			/* A walk passes over more blocks than it may pin. */

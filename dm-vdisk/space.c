@@ -141,7 +141,7 @@ static int grow_to(struct vdisk_image *image, u64 new_end)
 	}
 	image->room_end = new_end;
 	WRITE_ONCE(image->file_len, vdisk_backing_len(b));
-	smp_wmb();	/* with vdisk_pool_walk(): first the bytes */
+	smp_wmb();	/* with vdisk_step_limits(): first the bytes */
 	WRITE_ONCE(image->data_end, new_end);
 	image->grown = true;
 	return 0;

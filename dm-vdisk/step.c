@@ -2,13 +2,34 @@
 /* Driving the steps of a format from a context that may sleep. */
 #include "vdisk.h"
 
+#if defined(CONFIG_KASAN) || defined(VDISK_DEBUG)
+#include <linux/delay.h>
+#include <linux/module.h>
+
+static unsigned int debug_stall_us;
+module_param(debug_stall_us, uint, 0644);
+MODULE_PARM_DESC(debug_stall_us, "Debug: workers stand still in some lookups");
+
+/* One call in eight, so that a retry gets through. Under RCU: no sleep. */
+void vdisk_debug_stall(void)
+{
+	static atomic_t calls = ATOMIC_INIT(0);
+	unsigned int us = READ_ONCE(debug_stall_us);
+
+	if (!us || !(current->flags & PF_WQ_WORKER) ||
+	    atomic_inc_return(&calls) % 8)
+		return;
+	for (; us >= 1000; us -= 1000)
+		udelay(1000);
+	udelay(us);
+}
+#endif
+
 void vdisk_feed_init(struct vdisk_feed *feed, struct vdisk_image *image)
 {
 	feed->image = image;
-	feed->step = (struct vdisk_step){
-		.file_len = READ_ONCE(image->file_len),
-		.data_end = READ_ONCE(image->data_end),
-	};
+	feed->step = (struct vdisk_step){ .nr_views = 0 };
+	vdisk_step_limits(&feed->step, image);
 }
 
 void vdisk_feed_reset(struct vdisk_feed *feed)
@@ -18,8 +39,6 @@ void vdisk_feed_reset(struct vdisk_feed *feed)
 	for (i = 0; i < feed->step.nr_views; i++)
 		vdisk_cache_unpin(feed->pin[i]);
 	feed->step.nr_views = 0;
-	feed->step.file_len = READ_ONCE(feed->image->file_len);
-	feed->step.data_end = READ_ONCE(feed->image->data_end);
 }
 
 int vdisk_feed_bytes(struct vdisk_feed *feed)

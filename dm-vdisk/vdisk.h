@@ -257,6 +257,15 @@ static inline bool vdisk_io_sent_on(struct vdisk_io *io)
 	return dev && vdisk_io_bio(io)->bi_bdev == dev->bdev;
 }
 
+/* In kernels for debugging: stand still where another one may overtake. */
+#if defined(CONFIG_KASAN) || defined(VDISK_DEBUG)
+void vdisk_debug_stall(void);
+#else
+static inline void vdisk_debug_stall(void)
+{
+}
+#endif
+
 #define vdisk_count(v, field) this_cpu_inc((v)->stats->field)
 
 static inline const char *vdisk_name(const struct vdisk *v)
@@ -281,16 +290,45 @@ void vdisk_image_stop_all(struct vdisk *v);
 void vdisk_image_close_all(struct vdisk *v);
 
 /*
- * step.c APIs: drive the steps of a format. A feed pins the blocks it shows;
- * vdisk_feed() answers a need for bytes, 0 or -errno (-EUCLEAN if the format
- * breaks the rules). vdisk_image_complain() logs what is wrong with an image;
- * vdisk_image_refused() too, and returns the error for -EUCLEAN. May sleep.
+ * step.c APIs: drive the steps of a format. A feed pins the blocks it shows. Each
+ * call of the format is between vdisk_feed_begin() and vdisk_feed_retry(), which
+ * says that table bytes changed meanwhile: call again. vdisk_feed_bytes() answers
+ * a need for bytes, 0 or -errno (-EUCLEAN if the format breaks the rules).
+ * vdisk_image_complain() logs what is wrong with an image; vdisk_image_refused()
+ * too, and returns the error for -EUCLEAN. May sleep.
  */
 struct vdisk_feed {
 	struct vdisk_image *image;
 	struct vdisk_step step;
 	struct vdisk_block *pin[VDISK_MAX_VIEWS];
 };
+
+/*
+ * How far entries may point. Inside the read section of image->seq that the
+ * entries are read in: what grew for an entry grew before it was published.
+ */
+static inline void vdisk_step_limits(struct vdisk_step *step,
+				     const struct vdisk_image *image)
+{
+	step->data_end = READ_ONCE(image->data_end);
+	smp_rmb();	/* with grow_to(): what is in it is there */
+	step->file_len = READ_ONCE(image->file_len);
+	vdisk_debug_stall();
+}
+
+static inline unsigned int vdisk_feed_begin(struct vdisk_feed *feed)
+{
+	unsigned int seq = read_seqcount_begin(&feed->image->seq);
+
+	vdisk_step_limits(&feed->step, feed->image);
+	return seq;
+}
+
+static inline bool vdisk_feed_retry(const struct vdisk_feed *feed,
+				    unsigned int seq)
+{
+	return read_seqcount_retry(&feed->image->seq, seq);
+}
 
 void vdisk_feed_init(struct vdisk_feed *feed, struct vdisk_image *image);
 void vdisk_feed_reset(struct vdisk_feed *feed);

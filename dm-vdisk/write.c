@@ -25,34 +25,43 @@ static int still_missing(struct vdisk_writer *w)
 	return 0;
 }
 
+/* What the format needs for its plan: 0; 1 if the bio was parked; or -errno. */
+static int provide(struct vdisk_writer *w)
+{
+	struct vdisk_image *image = w->image;
+	struct vdisk_step *step = &w->feed.step;
+
+	if (step->need.kind == VDISK_NEED_BYTES)
+		return vdisk_feed_bytes(&w->feed);
+	if (step->need.kind == VDISK_NEED_UNIT) {
+		w->unit_len = step->need.len;
+		return vdisk_space_get(image, &step->need, &step->unit,
+				       &w->fresh);
+	}
+	if (!vdisk_claim_table(w))
+		return 1;
+	w->table_len = step->need.len;
+	return vdisk_space_get(image, &step->need, &step->table, NULL);
+}
+
 int vdisk_write_plan(struct vdisk_writer *w)
 {
 	struct vdisk_image *image = w->image;
 	struct vdisk_step *step = &w->feed.step;
+	unsigned int seq;
 	int r;
 
 	vdisk_feed_init(&w->feed, image);
-	while ((r = image->format->alloc(&image->geom, step, &w->ask,
-					 &w->plan)) == -EAGAIN) {
-		if (step->need.kind == VDISK_NEED_BYTES) {
-			r = vdisk_feed_bytes(&w->feed);
-		} else if (step->need.kind == VDISK_NEED_UNIT) {
-			w->unit_len = step->need.len;
-			r = vdisk_space_get(image, &step->need, &step->unit,
-					    &w->fresh);
-		} else if (vdisk_claim_table(w)) {
-			w->table_len = step->need.len;
-			r = vdisk_space_get(image, &step->need, &step->table,
-					    NULL);
-		} else {
-			r = 1;
-		}
-		if (r)
+	do {
+		do {
+			seq = vdisk_feed_begin(&w->feed);
+			r = image->format->alloc(&image->geom, step, &w->ask,
+						 &w->plan);
+		} while (vdisk_feed_retry(&w->feed, seq));
+		if (r != -EAGAIN)
 			break;
-		/* Growing may have moved the limits the format checks. */
-		step->file_len = READ_ONCE(image->file_len);
-		step->data_end = READ_ONCE(image->data_end);
-	}
+		r = provide(w);
+	} while (!r);
 	vdisk_feed_done(&w->feed);
 	return r == -EUCLEAN ? vdisk_image_refused(image, step) : r;
 }
