@@ -27,15 +27,43 @@ vdisk_plain()
 	esac
 }
 
-# vdisk_name_ok NAME: device-mapper's rules, and no path
+# vdisk_field WORD: no control character, as it is or as \012. A newline would end a
+# line of a unit; \000 would be lost on the way.
+vdisk_field()
+{
+	case $1 in
+	*[[:cntrl:]]*)
+		vdisk_bad "Control character, as of a line that ends in CR LF: $(
+			printf '%s' "$1" | tr '[:cntrl:]' '?')" ;;
+	*\\0[0-3][0-7]* | *\\177*)
+		vdisk_bad "Control character: $1" ;;
+	*\\[4-7][0-7][0-7]*)
+		vdisk_bad "Not a byte after the backslash: $1" ;;
+	esac
+}
+
+# vdisk_name_ok NAME: the names that libdevmapper gives to a device as they are. Others
+# it writes in another way, and who compares them with this name finds no device.
 vdisk_name_ok()
 {
 	case $1 in
-	'' | . | .. | control | */*)
+	'' | . | .. | control | *[!a-zA-Z0-9#+.:=@_-]*)
 		vdisk_bad "Not a name for a device: $1" ;;
 	*)
 		[ ${#1} -le 127 ] ||
 			vdisk_bad "Name is longer than 127: ${#1}" ;;
+	esac
+}
+
+# vdisk_path_ok PATH: absolute, and the same for systemd, which passes over what has
+# . or .. in it.
+vdisk_path_ok()
+{
+	case $1/ in
+	//) vdisk_bad "Not an absolute path: $1" ;;
+	*/./* | */../*) vdisk_bad "Path with . or .. in it: $1" ;;
+	/*) ;;
+	*) vdisk_bad "Not an absolute path: $1" ;;
 	esac
 }
 
@@ -45,11 +73,14 @@ vdisk_options()
 {
 	_list=$1,
 	vdisk_args='' vdisk_flags=' '
+	_bad=''
+	# All are read, for nofail may come after one that is wrong.
 	while [ -n "$_list" ]; do
 		_word=${_list%%,*}
 		_list=${_list#*,}
-		vdisk_option "$_word" || return 1
+		vdisk_option "$_word" || _bad=${_bad:-$vdisk_why}
 	done
+	[ -z "$_bad" ] || { vdisk_bad "$_bad"; return; }
 	if vdisk_has partitions && vdisk_has no-partitions; then
 		vdisk_bad "Options contradict: partitions, no-partitions"
 	fi
@@ -57,6 +88,7 @@ vdisk_options()
 
 vdisk_option()
 {
+	vdisk_field "$1" || return
 	_value=$(vdisk_plain "${1#*=}")
 	case $1 in
 	'' | defaults | auto | rw)
@@ -64,6 +96,7 @@ vdisk_option()
 	format=?*)
 		vdisk_args="$vdisk_args--format$vdisk_nl$_value$vdisk_nl" ;;
 	allow-path=/?*)
+		vdisk_path_ok "$_value" || return
 		vdisk_args="$vdisk_args--allow-path$vdisk_nl$_value$vdisk_nl" ;;
 	size=?* | commit=?* | prealloc_size=?* | prealloc_mode=?* | enospc=?* | buffered)
 		vdisk_args="$vdisk_args--options$vdisk_nl$1$vdisk_nl" ;;
@@ -100,15 +133,15 @@ vdisk_line()
 	case ${1:-} in
 	'' | '#'*) return 2 ;;
 	esac
+	vdisk_flags=' '
 	[ $# -le 3 ] || { vdisk_bad "More than three fields: $4"; return; }
+	vdisk_field "$1" || return
 	vdisk_name=$(vdisk_plain "$1")
-	vdisk_name_ok "$vdisk_name" || return 1
+	vdisk_name_ok "$vdisk_name" || return
 	[ $# -ge 2 ] || { vdisk_bad "No image is named for the device: $1"; return; }
+	vdisk_field "$2" || return
 	vdisk_image=$(vdisk_plain "$2")
-	case $vdisk_image in
-	/?*) ;;
-	*) vdisk_bad "Not an absolute path: $2"; return ;;
-	esac
+	vdisk_path_ok "$vdisk_image" || return
 	vdisk_options "${3:-}"
 }
 
@@ -117,12 +150,14 @@ vdisk_line()
 vdisk_word()
 {
 	_rest=${1#*:}
+	vdisk_flags=' '
 	case $1 in
 	?*:?*:/?*) ;;
 	*) vdisk_bad "Not NAME:HOST:/PATH"; return ;;
 	esac
+	vdisk_field "$1" || return
 	vdisk_name=$(vdisk_plain "${1%%:*}")
-	vdisk_name_ok "$vdisk_name" || return 1
+	vdisk_name_ok "$vdisk_name" || return
 	vdisk_host=$(vdisk_plain "${_rest%%:/*}")
 	case $vdisk_host in
 	UUID=?* | LABEL=?* | PARTUUID=?* | PARTLABEL=?* | /dev/?*) ;;
@@ -130,6 +165,7 @@ vdisk_word()
 	esac
 	_rest=/${_rest#*:/}
 	vdisk_image=$(vdisk_plain "${_rest%%:*}")
+	vdisk_path_ok "$vdisk_image" || return
 	case $_rest in
 	*:*) vdisk_options "${_rest#*:}" ;;
 	*) vdisk_options '' ;;
