@@ -31,6 +31,7 @@ GENERATORDIR ?= /lib/systemd/system-generators
 BOOTDIR := /usr/lib/vdisk
 INITRAMFSDIR := /usr/share/initramfs-tools
 DRACUTDIR := /usr/lib/dracut/modules.d/90vdisk
+DRACUTCONF := /usr/lib/dracut/dracut.conf.d/90-vdisk.conf
 
 ifneq ($(V),1)
 Q := @
@@ -113,7 +114,8 @@ FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
-	$(foreach f,vdisktab.sh host.sh made.sh shutdown.sh attach-clean,userspace/boot/$f:$(BOOTDIR)/$f) \
+	$(foreach f,vdisktab.sh host.sh asleep.sh made.sh shutdown.sh attach-clean,userspace/boot/$f:$(BOOTDIR)/$f) \
+	userspace/boot/dracut.conf:$(DRACUTCONF) \
 	userspace/boot/initramfs-tools/hook:$(INITRAMFSDIR)/hooks/vdisk \
 	userspace/boot/initramfs-tools/local-top:$(INITRAMFSDIR)/scripts/local-top/vdisk \
 	$(foreach f,$(wildcard userspace/boot/dracut/*),$f:$(DRACUTDIR)/$(notdir $f))

@@ -31,10 +31,12 @@ wanted()
 	755 lib/systemd/system-generators/vdisk-generator
 	644 lib/systemd/system/vdisk.target
 	644 lib/udev/rules.d/66-vdisk.rules
+	644 usr/lib/dracut/dracut.conf.d/90-vdisk.conf
 	755 usr/lib/dracut/modules.d/90vdisk/attach.sh
 	755 usr/lib/dracut/modules.d/90vdisk/detach.sh
 	755 usr/lib/dracut/modules.d/90vdisk/module-setup.sh
 	755 usr/lib/dracut/modules.d/90vdisk/parse.sh
+	644 usr/lib/vdisk/asleep.sh
 	755 usr/lib/vdisk/attach-clean
 	644 usr/lib/vdisk/host.sh
 	644 usr/lib/vdisk/made.sh

@@ -4,18 +4,29 @@
 # dracut: what an initramfs needs to attach images, and to let go of them at
 # shutdown.
 
-# shellcheck source=../vdisktab.sh
-. /usr/lib/vdisk/vdisktab.sh
-# shellcheck source=../made.sh
-. /usr/lib/vdisk/made.sh
+for each in vdisktab host asleep made; do
+	# shellcheck source=/dev/null
+	. "/usr/lib/vdisk/$each.sh"
+done
+
+# vdisk_lacks WHAT: an initramfs without it boots what it did before; but not a root that
+# is in an image, and then there shall be none, so that the old one stays.
+vdisk_lacks()
+{
+	local why
+
+	why=$(vdisk_needed /etc/vdisktab) || return 1
+	dfatal "vdisk: $1, but $why"
+	exit 1
+}
 
 # 255: only if asked for, or if the root that this is made for needs it
 check()
 {
-	vdisk_tool >/dev/null || return 1
-	modprobe -S "$kernel" -nq dm-vdisk || return 1
-	[ -z "$hostonly" ] || [ -d /run/initramfs/vdisk ] ||
-		[ -n "$(vdisk_made_list /etc/vdisktab 2>/dev/null)" ] || return 255
+	vdisk_tool >/dev/null || vdisk_lacks "the tool is not installed" || return 1
+	modprobe -S "$kernel" -nq dm-vdisk ||
+		vdisk_lacks "kernel $kernel has no module dm-vdisk" || return 1
+	[ -z "$hostonly" ] || vdisk_needed /etc/vdisktab >/dev/null || return 255
 	return 0
 }
 
@@ -33,13 +44,14 @@ installkernel()
 install()
 {
 	inst "$(vdisk_tool)" /sbin/vdisk
-	inst_multiple mkdir rmdir mount umount readlink blkid findfs modprobe cat grep sed tr head \
-		printf cp findmnt sync sleep
+	inst_multiple mkdir rmdir mount umount readlink blkid findfs modprobe cat grep sed tr head wc \
+		printf cp ln rm findmnt sync sleep
 	inst_multiple -o kpartx ntfs-3g mount.ntfs-3g
 	[ ! -e "$initdir/bin/ntfs-3g" ] || ln -sf ntfs-3g "$initdir/bin/@ntfs-3g"
 	inst_rules 66-vdisk.rules
 	inst_simple /usr/lib/vdisk/vdisktab.sh /lib/vdisk/vdisktab.sh
 	inst_simple /usr/lib/vdisk/host.sh /lib/vdisk/host.sh
+	inst_simple /usr/lib/vdisk/asleep.sh /lib/vdisk/asleep.sh
 	inst_script /usr/lib/vdisk/attach-clean /lib/vdisk/attach-clean
 	# shellcheck disable=SC2154
 	inst_simple "$moddir/attach.sh" /lib/vdisk/attach.sh
