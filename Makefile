@@ -114,8 +114,9 @@ FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
-	$(foreach f,vdisktab.sh host.sh asleep.sh made.sh shutdown.sh attach-clean,userspace/boot/$f:$(BOOTDIR)/$f) \
+	$(foreach f,vdisktab.sh host.sh asleep.sh made.sh shutdown.sh attach-clean copy-kernel,userspace/boot/$f:$(BOOTDIR)/$f) \
 	userspace/boot/dracut.conf:$(DRACUTCONF) \
+	$(foreach d,kernel/postinst.d kernel/postrm.d initramfs/post-update.d,userspace/boot/kernel-hook:/etc/$d/zz-vdisk) \
 	userspace/boot/initramfs-tools/hook:$(INITRAMFSDIR)/hooks/vdisk \
 	userspace/boot/initramfs-tools/local-top:$(INITRAMFSDIR)/scripts/local-top/vdisk \
 	$(foreach f,$(wildcard userspace/boot/dracut/*),$f:$(DRACUTDIR)/$(notdir $f))

@@ -27,6 +27,9 @@ installed()
 wanted()
 {
 	sort -k 2 <<-END
+	755 etc/initramfs/post-update.d/zz-vdisk
+	755 etc/kernel/postinst.d/zz-vdisk
+	755 etc/kernel/postrm.d/zz-vdisk
 	644 lib/modules/$release/$module
 	755 lib/systemd/system-generators/vdisk-generator
 	644 lib/systemd/system/vdisk.target
@@ -38,6 +41,7 @@ wanted()
 	755 usr/lib/dracut/modules.d/90vdisk/parse.sh
 	644 usr/lib/vdisk/asleep.sh
 	755 usr/lib/vdisk/attach-clean
+	755 usr/lib/vdisk/copy-kernel
 	644 usr/lib/vdisk/host.sh
 	644 usr/lib/vdisk/made.sh
 	644 usr/lib/vdisk/shutdown.sh
