@@ -2,18 +2,25 @@
 #
 # dm-vdisk: disk image files as block devices. `make help` lists the targets.
 #
-#	KERNEL=6.1	the kernel to build and test for: a series or a release.
-#			Not the running one, which may be a container's host.
+#	KERNEL=		the kernel to build and test for: a release, or a series as 6.1.
+#			If not given, what runs the module is built for the running
+#			kernel, and what tests it for 6.1, wherever it runs.
 #	KDIR=		its build directory, if it is not /lib/modules/.../build
-#	NODEPS=1	install no packages
+#	NODEPS=1	with targets that test: install no packages
 #	V=1		show the commands
 
-KERNEL ?= 6.1
+# These test, in a virtual machine of their own, and install what they need.
+TESTING := demo check check-long check-debug check-boot check-kernels bench unit pure \
+	golden crash fuzz kernel style shell deps
+ifeq ($(origin KERNEL), undefined)
+KERNEL := $(if $(filter $(TESTING),$(MAKECMDGOALS)),6.1,$(shell uname -r))
+endif
 export KERNEL
 ifeq ($(origin KDIR), undefined)
 # Found late, since `deps` may be what installs it.
 KDIR = $(or $(shell selftests/lib/kernel-build $(KERNEL)),\
-	$(error no headers of kernel $(KERNEL) are installed: run make deps))
+	$(error no headers of kernel $(KERNEL) are installed: install linux-headers-$(KERNEL), \
+	or name another kernel by KERNEL= or KDIR=))
 KERNEL_WANTED := $(KERNEL)
 endif
 
@@ -40,19 +47,20 @@ endif
 
 all: modules tools
 
-modules: deps
+modules:
 	+$(Q)$(MAKE) $(quiet) -C $(KDIR) M=$(CURDIR) modules
 
-tools: deps
+tools:
 	+$(Q)$(MAKE) -C userspace
 
+# Asked for by name, also what building for the running kernel takes, if there is such.
 deps:
 ifneq ($(NODEPS),1)
-	$(Q)selftests/install-deps.sh $(KERNEL_WANTED)
+	$(Q)selftests/install-deps.sh $(or $(KERNEL_WANTED),'') $(if $(filter deps,$(MAKECMDGOALS)),--running)
 endif
 
 # The two commands of the README.
-demo: all
+demo: deps all
 	$(Q)selftests/demo/run
 
 check: deps
@@ -65,18 +73,18 @@ check-long: deps
 # Single rings; several may be named: make unit pure
 unit pure golden crash fuzz style: deps
 	+$(Q)$(MAKE) --no-print-directory -C selftests $@
-unit golden crash fuzz: tools
+unit golden crash fuzz: deps tools
 
-kernel: modules tools
+kernel: deps modules tools
 	+$(Q)$(MAKE) --no-print-directory -C selftests $@
 
-shell: modules tools
+shell: deps modules tools
 	$(Q)selftests/vm/run --shell --disk 4G --disk 1G,logical=4096
 
 # Each is one program; what is not in this tree yet says so.
 check-debug: deps
 	$(Q)$(call program,selftests/debug/run)
-check-boot: all
+check-boot: deps all
 ifneq ($(NODEPS),1)
 	$(Q)selftests/install-deps.sh '' mmdebstrap
 endif
@@ -86,7 +94,7 @@ ifneq ($(NODEPS),1)
 	$(Q)selftests/install-deps.sh '' mmdebstrap
 endif
 	$(Q)selftests/vm/trixie
-bench: all
+bench: deps all
 	$(Q)$(call program,selftests/bench/run)
 program = [ -x $1 ] || { echo "$1: not in this tree"; exit 1; }; $1
 
@@ -171,7 +179,7 @@ help:
 	@echo 'dm-vdisk: disk image files as block devices'
 	@echo
 	@echo '  all          modules and tools (default)'
-	@echo '  modules      dm-vdisk.ko; KERNEL=6.1 or KDIR=/path/to/kernel/build'
+	@echo '  modules      dm-vdisk.ko, for the running kernel; KERNEL=6.1, KDIR=/kernel/build'
 	@echo '  tools        userspace/vdisk'
 	@echo '  demo         a VM attaches, mounts, reads and writes a real image'
 	@echo '  check        every test ring; the last line is the sum'
@@ -185,7 +193,8 @@ help:
 	@echo '  install uninstall    DESTDIR= PREFIX=$(PREFIX)'
 	@echo '  dkms-install dkms-uninstall    the module by dkms, for each kernel that comes'
 	@echo '  deb          Debian packages, in build/deb'
-	@echo '  deps         install the packages that are missing (Debian, as root)'
+	@echo '  deps         install the packages that building and testing need (Debian, as root);'
+	@echo '               targets that test do so by themselves, building does not'
 	@echo '  clean help'
 	@echo
 	@echo 'Variables: KERNEL KDIR DESTDIR PREFIX NODEPS=1 V=1'

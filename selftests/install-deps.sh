@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# install-deps.sh [KERNEL [PACKAGE...]]: install the Debian packages that building
+# install-deps.sh [KERNEL [--running] [PACKAGE...]]: install the Debian packages that building
 # and testing need and that are missing. Says and does nothing if all are there.
 # KERNEL is a series (6.1, 6.12) or a release: image and headers of its newest
-# version are installed unless some version of it is there already.
+# version are installed unless some version of it is there already. --running: the
+# headers of the running kernel as well, if apt has them.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,13 +17,13 @@ packages=(
 	gcc libc6-dev make pkg-config kmod
 	libdevmapper-dev libexpat1-dev libjson-c-dev uuid-dev zlib1g-dev
 	# sanitizers come with gcc; checks of the source
-	sparse shellcheck binutils git
+	sparse shellcheck binutils git linux-source
 	# the virtual machine
 	qemu-system-x86 busybox-static cpio xz-utils zstd procps
 	# what the tests use, on the host and in the guest
 	qemu-utils dmsetup udev groff-base util-linux iproute2 kpartx fdisk fio jq python3
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
-	erofs-utils systemd-container strace
+	erofs-utils systemd-container strace lvm2 mdadm ntfs-3g
 	# the picture of make bench
 	gnuplot-nox
 )
@@ -52,7 +53,7 @@ kernel_packages()
 		sed -n 's/^linux-image-\([0-9][0-9.+~a-z-]*-amd64\)$/\1/p' |
 		grep -Ev -- '-(cloud|rt)-' |
 		awk -v want="$1" 'index($0, want ".") == 1 || $0 == want' | sort -rV)
-	echo "install-deps: no kernel $1 to be had here" >&2
+	echo "install-deps: apt has no kernel $1: name another by KERNEL=, or one by KDIR=" >&2
 	return 1
 }
 
@@ -62,15 +63,30 @@ install()
 		-o DPkg::Lock::Timeout=300 --no-install-recommends "$@"
 }
 
+# The package of the running kernel's headers; of a kernel that is no package's, nothing.
+running_headers()
+{
+	local package
+
+	package=linux-headers-$(uname -r)
+	[ -z "$(apt-cache policy "$package" 2>/dev/null)" ] || printf '%s\n' "$package"
+}
+
 main()
 {
-	local kernel=${1:-} missing found
+	local kernel=${1:-} missing found running=''
+
+	[ $# -eq 0 ] || shift
+	if [ "${1:-}" = --running ]; then
+		running=$(running_headers)
+		shift
+	fi
 
 	command -v dpkg-query >/dev/null || {
 		echo "install-deps: not a Debian system, nothing installed" >&2
 		return 0
 	}
-	mapfile -t missing < <(missing_packages "${packages[@]}" "${@:2}")
+	mapfile -t missing < <(missing_packages "${packages[@]}" $running "$@")
 	if [ -n "$kernel" ] && [ -n "$(kernel_newest "$kernel")" ]; then
 		kernel=
 	fi

@@ -74,4 +74,39 @@ t "make uninstall PREFIX=/usr" as_built uninstall "DESTDIR=$tmp/b" PREFIX=/usr
 eq "nothing is left" "$(find "$tmp/b" ! -type d)" ""
 t "make uninstall of nothing" as_built uninstall "DESTDIR=$tmp/b" PREFIX=/usr
 
+# What builds installs nothing, and is for the running kernel; what tests does, for 6.1.
+mkdir "$tmp/bin"
+printf '#!/bin/sh\n[ "$*" = -r ] && echo 4.0.0-none || exec /bin/uname "$@"\n' >"$tmp/bin/uname"
+for each in apt-get dpkg-query; do
+	printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$each" "$tmp" >"$tmp/bin/$each"
+done
+chmod +x "$tmp/bin"/*
+
+# would TARGET [VARIABLE=VALUE...]: what make would do, and what it did
+would()
+{
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u KERNEL -u KDIR -u NODEPS "PATH=$tmp/bin:$PATH" \
+		make -n -C "$top" "$@" 2>&1
+}
+
+for each in modules all install dkms-install; do
+	eq "make $each: for the running kernel, of which one line names what is missing" \
+		"$(would "$each" | grep -c 'no headers of kernel 4.0.0-none are installed: install linux-headers-4.0.0-none,')" 1
+done
+eq "make modules: for another that is asked for" "$(would modules KERNEL=3.0 | grep -c 'no headers of kernel 3.0 ')" 1
+eq "make tools: needs no kernel" "$(would tools | grep -c 'no headers of kernel' || true)" 0
+eq "they install nothing" "$(for each in all modules tools install; do
+	would "$each" KDIR=/none | grep install-deps
+done; cat "$tmp/called" 2>/dev/null)" ""
+eq "make deps: a kernel 6.1 for tests, and headers of the running one" \
+	"$(would deps | grep -oE 'install-deps.sh .*')" "install-deps.sh 6.1 --running"
+# Not run by -n: some of these start make again.
+would deps -p >"$tmp/rules" || true
+for each in check check-long demo bench golden unit kernel check-boot check-debug; do
+	t "make $each: installs what is missing" grep -Eq "^$each:.* deps( |\$)" "$tmp/rules"
+	t "make $each: tests on 6.1" grep -Eq "^TESTING :=.* $each( |\$)" "$tmp/rules"
+done
+fails "make tools: a library that is missing" make -s -C "$top/userspace" PKG_CONFIG=false
+eq "and one line names it" "$(make -s -C "$top/userspace" PKG_CONFIG=false 2>&1 | grep -c 'headers are missing of: devmapper')" 1
+
 ktap_end
