@@ -10,6 +10,16 @@ make_vhd()
 	"$vdisk" convert -f raw -O vhd "$raw" "$work/images/disk.vhd"
 }
 
+# Memory is a gigabyte; what of it is written is less.
+make_sleep()
+{
+	make_vhd
+	truncate -s 2G "$work/swap"
+	mkswap -q -L sleep "$work/swap"
+	more_disks=(-drive "file=$work/swap,if=none,id=swap,format=raw,cache=writeback"
+		-device virtio-blk-pci,drive=swap)
+}
+
 # The root is the first partition. A name with ?offset= is one to e2fsck and debugfs.
 make_parts()
 {
@@ -66,8 +76,11 @@ xfs_prototype()
 	printf '$\n$\n'
 }
 
+# The disk that the images lie on, of the type that the case names, else of the kind's own.
 make_host()
 {
+	host_type=${host_wanted:-$host_type} image_dir=/images
+	host_uuid=$usual_host_uuid
 	truncate -s 3G "$disk"
 	case $host_type in
 	ext4)
@@ -80,6 +93,14 @@ make_host()
 	xfs)
 		xfs_prototype >"$work/prototype"
 		mkfs.xfs -q -m "uuid=$host_uuid" -p "$work/prototype" "$disk"
+		;;
+	ntfs)
+		image_dir=''
+		mkntfs -q -F -Q -L host "$disk" >"$logs/$case_name.mkntfs" 2>&1
+		for each in "$work/images"/*; do
+			ntfscp -q "$disk" "$each" "${each##*/}"
+		done
+		host_uuid=$(blkid -p -s UUID -o value "$disk")
 		;;
 	esac
 }
@@ -99,6 +120,10 @@ host_is_clean()
 		text=$(xfs_repair -n "$disk" 2>&1) || { echo "$text"; return 1; }
 		! grep -i 'log.*\(dirty\|replay\)\|valuable metadata' <<<"$text"
 		;;
+	ntfs)
+		text=$(ntfsinfo -m "$disk" 2>&1) || { echo "$text"; return 1; }
+		! grep -i 'dirty' <<<"$text"
+		;;
 	esac
 }
 
@@ -112,6 +137,18 @@ dump_xfs()
 	"$top/selftests/vm/run" --kernel "$kernel" --keep "$disk" --share "$share" \
 		"$here/dump-xfs" >"$logs/$case.dump" 2>&1
 	mv "$share/images" "$1/"
+}
+
+# By ntfs-3g's own programs, which do not mount.
+dump_ntfs()
+{
+	local each
+
+	mkdir "$1/images"
+	for each in "$work/images"/*; do
+		each=${each##*/}
+		ntfscat "$disk" "$each" >"$1/images/$each"
+	done
 }
 
 # image_check IMAGE: what was taken for new units when the power went belongs to none
@@ -138,6 +175,7 @@ image_is_clean()
 	case $host_type in
 	ext4) debugfs -R "rdump /images $out" "$disk" ;;
 	xfs) dump_xfs "$out" ;;
+	ntfs) dump_ntfs "$out" ;;
 	esac
 	image_check "$out/images/$image_name" &&
 		"$vdisk" convert "$out/images/$image_name" "$out/root.raw" &&

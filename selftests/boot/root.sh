@@ -4,11 +4,11 @@
 # The root file system of the guest, and an initramfs made in it, as its user would.
 
 declare -A root_packages=(
-	[initramfs-tools]=initramfs-tools,busybox,kpartx
-	[dracut]=dracut,busybox,kpartx
+	[initramfs-tools]=initramfs-tools,busybox,kpartx,ntfs-3g
+	[dracut]=dracut,busybox,kpartx,ntfs-3g
 	[packages]=initramfs-tools,busybox,linux-image-amd64,linux-headers-amd64,dkms
 )
-dracut_omits="kernel-modules-extra nvdimm overlay-root qemu lunmask resume terminfo virtiofs"
+dracut_omits="kernel-modules-extra nvdimm overlay-root qemu lunmask terminfo virtiofs"
 dracut_omits+=" usrmount crypt i18n"
 common_packages=systemd-sysv,udev,kmod,dmsetup,libjson-c5,libexpat1,zstd,xfsprogs,e2fsprogs
 

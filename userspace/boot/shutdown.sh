@@ -2,8 +2,8 @@
 # shellcheck shell=dash
 #
 # The last program: systemd-shutdown goes back to /run/initramfs and starts this, by
-# busybox, as process 1, with what to do: reboot, poweroff, halt. The old root, which
-# no program uses any more, is at /oldroot; the file systems of the images below it.
+# busybox, as process 1, with what to do: reboot, poweroff, halt, kexec. The old root,
+# which no program uses any more, is at /oldroot; the file systems of the images below it.
 # Each image's device is removed, which writes what is left and clears the image's mark;
 # then the file system it lies on is unmounted. The tool is larger than all else that is
 # kept for this, and dmsetup will do.
@@ -27,10 +27,18 @@ below()
 	done </proc/mounts | tac
 }
 
+# What is in no file system of a disk may be held open by the process that serves the
+# host's, which has its device from /dev: it goes when that process does.
 unmount_all()
 {
 	below "$1" | while read -r each; do
-		umount "$each" 2>/dev/null
+		case $each in
+		"$1"/run/initramfs/vdisk/*) ;;
+		"$1"/dev | "$1"/dev/* | "$1"/run | "$1"/run/* | "$1"/proc | "$1"/sys)
+			umount "$each" 2>/dev/null || umount -l "$each" 2>/dev/null ;;
+		*)
+			umount "$each" 2>/dev/null ;;
+		esac
 	done
 }
 
@@ -85,7 +93,12 @@ let_go()
 
 let_go
 case ${1:-poweroff} in
-reboot | kexec) reboot -f ;;
+kexec)
+	# It comes back only if it cannot.
+	text=$(kexec -e 2>&1)
+	say "Reboots by the firmware: kexec: $text"
+	reboot -f ;;
+reboot) reboot -f ;;
 halt) halt -f ;;
 *) poweroff -f ;;
 esac
