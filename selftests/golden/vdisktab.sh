@@ -8,7 +8,10 @@
 top=$(cd "$here/../.." && pwd)
 export VDISK_BOOT=$top/userspace/boot VDISK=/usr/sbin/vdisk VDISKTAB=$tmp/vdisktab
 export VDISK_RUN=$tmp/run
+export VDISK_FSTAB=$tmp/fstab VDISK_MOUNTS=$tmp/mounts
 mkdir -p "$tmp/run/root"
+: >"$tmp/fstab"
+: >"$tmp/mounts"
 shell=$(command -v dash || echo sh)
 
 # generate: standard input is the table; units in $tmp/units, words in $tmp/err
@@ -209,6 +212,21 @@ END
 )" "vdisk: $VDISKTAB: 1: Not on the file system of the image: allow-path=/no/such"
 eq "x-initrd.attach: an image that is not there" "$(listed <<<'root /no/such.vhd x-initrd.attach')" \
 	"vdisk: $VDISKTAB: 1: Cannot tell the file system of: /no/such.vhd"
+
+cat >"$tmp/fstab" <<'END'
+/dev/mapper/root2 none swap sw 0 0
+/dev/mapper/rooter none swap sw 0 0
+/dev/mapper/kern1 none swap sw 0 0
+/dev/mapper/root1 / ext4 rw 0 0
+END
+cat >"$tmp/mounts" <<END
+/dev/sda1 $tmp/run/root fuseblk rw 0 0
+/dev/sda2 $tmp/run/kern ext4 rw 0 0
+END
+echo 'web /srv/disk.vhd' | generate
+eq "swap in an image on a file system that a process serves" "$? $(cat "$tmp/err")" \
+	"0 vdisk-generator: $tmp/fstab: Swap that may wait for itself, in an image on fuseblk: /dev/mapper/root2"
+: >"$tmp/fstab"
 
 # bad LINE SENTENCE: one line is said, and the good one after it is not lost
 bad()
