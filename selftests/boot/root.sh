@@ -140,6 +140,8 @@ install_packages()
 	cp "$work"/newer/*.deb "$root/tmp/"
 	t "$case: and upgraded" in_root sh -c 'dpkg -i /tmp/*.deb'
 	rm "$root"/tmp/*.deb
+	fails "$case: an upgrade starts and stops nothing" \
+		grep -l deb-systemd-invoke "$root"/var/lib/dpkg/info/vdisk-tools.p*
 	t "$case: the upgrade left one module" \
 		test "$(find "$root/lib/modules" -name 'dm-vdisk.ko*' | wc -l)" -eq 1
 	cp "$root/boot/vmlinuz-$kernel" "$work/"
