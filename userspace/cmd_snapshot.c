@@ -6,6 +6,7 @@
 #include "make.h"
 #include "online.h"
 #include "out.h"
+#include "signals.h"
 
 /* The image as its child will call it: from its own directory, if it can. */
 static char *name_for(const char *image, const char *child)
@@ -126,9 +127,9 @@ int cmd_snapshot(const struct verb_options *opt)
 	if (!online_find(&on, opt->args[0], opt, &ok))
 		return snapshot(opt, opt->args[0]);
 	/* Who dies now leaves a device that waits for ever. */
-	make_hold_signals(&old);
+	signals_hold(&old);
 	r = ok ? snapshot_attached(&on) : VERB_FAILED;
-	make_let_signals(&old);
+	signals_let(&old);
 	online_end(&on);
 	return r;
 }

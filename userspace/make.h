@@ -10,8 +10,6 @@
 #ifndef _VDISK_MAKE_IMAGE_H
 #define _VDISK_MAKE_IMAGE_H
 
-#include <signal.h>
-
 #include "../formats/make.h"
 #include "disk.h"
 #include "reach.h"
@@ -113,10 +111,6 @@ bool make_flag(const struct make *make, const char *name);
 /*-----------------------------------------------------------------
  * make_files.c. False after saying what is wrong, of the image or the file.
  */
-
-/* What would end the program waits. */
-void make_hold_signals(sigset_t *old);
-void make_let_signals(const sigset_t *old);
 
 /* From here on a signal removes what was made. */
 void make_begin(struct make *make, const char *image,

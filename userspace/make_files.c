@@ -10,15 +10,12 @@
 #include "lock.h"
 #include "make.h"
 #include "out.h"
+#include "signals.h"
 
 #define CHUNK (128u * 1024)
 
 /* For the handler of signals: whose files are to be removed. */
 static struct make *volatile unfinished;
-
-static const int deadly[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-
-#define NR_DEADLY (sizeof(deadly) / sizeof(deadly[0]))
 
 /* What a handler of signals may do: unlink() and rmdir(). */
 static void remove_files(const struct make *make)
@@ -41,29 +38,10 @@ static void give_up(int sig)
 	raise(sig);
 }
 
-void make_hold_signals(sigset_t *old)
-{
-	sigset_t set;
-	size_t i;
-
-	sigemptyset(&set);
-	for (i = 0; i < NR_DEADLY; i++)
-		sigaddset(&set, deadly[i]);
-	sigprocmask(SIG_BLOCK, &set, old);
-}
-
-void make_let_signals(const sigset_t *old)
-{
-	sigprocmask(SIG_SETMASK, old, NULL);
-}
-
 void make_begin(struct make *make, const char *image,
 		const struct make_kind *kind)
 {
-	struct sigaction action = { .sa_handler = give_up };
-	struct sigaction was;
 	unsigned int nr = 0;
-	size_t i;
 
 	while (kind->option[nr].name)
 		nr++;
@@ -72,13 +50,7 @@ void make_begin(struct make *make, const char *image,
 		.value = out_alloc(nr, sizeof(*make->value)),
 	};
 	unfinished = make;
-	for (i = 0; i < NR_DEADLY; i++)
-		/* nohup stays what it is. */
-		if (!sigaction(deadly[i], NULL, &was) &&
-		    was.sa_handler != SIG_IGN)
-			sigaction(deadly[i], &action, NULL);
-	/* A limit on the length of files is an error of that write. */
-	signal(SIGXFSZ, SIG_IGN);
+	signals_catch(give_up);
 }
 
 /*-----------------------------------------------------------------
@@ -197,13 +169,13 @@ static bool add(struct make *make, struct make_file file)
 	sigset_t old;
 	int err = 0;
 
-	make_hold_signals(&old);
+	signals_hold(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
 	if (create(&file))
 		err = errno;
 	else
 		make->file[make->nr++] = file;
-	make_let_signals(&old);
+	signals_let(&old);
 	if (!err)
 		return true;
 	fail(file.path, err);
@@ -457,7 +429,7 @@ bool make_commit(struct make *make)
 
 	if (!sync_files(make))
 		return false;
-	make_hold_signals(&old);
+	signals_hold(&old);
 	while (!err && i) {
 		struct make_file *file = &make->file[i - 1];
 
@@ -478,7 +450,7 @@ bool make_commit(struct make *make)
 		remove_replaced(make);
 		unfinished = NULL;
 	}
-	make_let_signals(&old);
+	signals_let(&old);
 	return !err;
 }
 
@@ -487,11 +459,11 @@ void make_end(struct make *make)
 	unsigned int i;
 	sigset_t old;
 
-	make_hold_signals(&old);
+	signals_hold(&old);
 	if (unfinished)
 		remove_files(make);
 	unfinished = NULL;
-	make_let_signals(&old);
+	signals_let(&old);
 	for (i = 0; i < make->nr; i++) {
 		free(make->file[i].path);
 		free(make->file[i].temp);

@@ -17,4 +17,7 @@ void progress_hold(bool hold);
 /* Take the bar away: something else is to be printed, or it is over. */
 void progress_clear(void);
 
+/* For a signal's handler: tell on stderr how far it is, terminal or not. */
+void progress_ask(void);
+
 #endif /* _VDISK_PROGRESS_H */

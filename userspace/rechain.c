@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Another size for the top of a chain, its descriptor too. */
 #define _GNU_SOURCE
-#include <signal.h>
 #include <stdlib.h>
 
 #include "desc_text.h"
 #include "out.h"
 #include "rechain_in.h"
 #include "resize.h"
+#include "signals.h"
 
 static void stop(int sig)
 {
@@ -16,9 +16,7 @@ static void stop(int sig)
 
 void rechain_begin(void)
 {
-	signal(SIGINT, stop);
-	signal(SIGTERM, stop);
-	signal(SIGHUP, stop);
+	signals_catch(stop);
 }
 
 /* Sectors of the last extent of a disk of @size_sec. */

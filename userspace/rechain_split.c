@@ -12,6 +12,7 @@
 #include "desc_text.h"
 #include "make.h"
 #include "out.h"
+#include "signals.h"
 #include "rechain_in.h"
 
 /* "disk-s009.vmdk" is followed by "disk-s010.vmdk"; false without a number. */
@@ -114,12 +115,12 @@ bool rechain_split_begin(struct rechain_split *split, const struct chain *chain,
 	split->name = desc_text_name(text);
 	free(text);
 	/* Who takes signals here would not give them back. */
-	make_hold_signals(&old);
+	signals_hold(&old);
 	make_begin(&make, chain->image, make_kind_find("vmdk"));
 	good = make_all(split, &make, &top->part[top->nr - 1], sectors);
 	make_end(&make);
 	rechain_begin();
-	make_let_signals(&old);
+	signals_let(&old);
 	if (!good)
 		split->nr = 0;
 	return good;

@@ -2,11 +2,11 @@
 /* vdisk: the table of verbs, the options, and the only place that shows usage. */
 #define _GNU_SOURCE
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "out.h"
+#include "signals.h"
 #include "verbs.h"
 
 #ifndef VDISK_VERSION
@@ -442,8 +442,7 @@ int main(int argc, char **argv)
 	const struct verb *v;
 	const char *verb = argc > 1 ? argv[1] : "";
 
-	/* A pipe that closes is an error of that write, not the end. */
-	signal(SIGPIPE, SIG_IGN);
+	signals_start();
 	if (!strcmp(verb, "--help") || !strcmp(verb, "-h") ||
 	    !strcmp(verb, "help"))
 		return show_help();

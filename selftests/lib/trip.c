@@ -2,8 +2,8 @@
 /*
  * LD_PRELOAD: what a program does to its files goes wrong from the TRIP_AT-th
  * thing on. TRIP_HOW=full: nothing more fits, as on a full disk: bytes that are
- * there can be written, holes and what lies behind the end cannot. TRIP_HOW=INT:
- * a signal comes. TRIP_COUNT=FILE: tell there how many things were done.
+ * there can be written, holes and what lies behind the end cannot. TRIP_HOW=INT,
+ * TRIP_HOW=34: that signal comes, once. TRIP_COUNT=FILE: tell there how many things were done.
  *
  * TRIP_HOW=rename, TRIP_HOW=fsync: only the TRIP_AT-th of these fails.
  */
@@ -22,6 +22,16 @@
 
 static unsigned long done;
 
+static int signal_of(const char *how)
+{
+	int sig;
+
+	for (sig = 1; sig < 32; sig++)
+		if (!strcmp(how, sigabbrev_np(sig)))
+			return sig;
+	return atoi(how);
+}
+
 /* Is it full by now? */
 static int tick(void)
 {
@@ -33,8 +43,8 @@ static int tick(void)
 		return 0;
 	if (!strcmp(how, "full"))
 		return 1;
-	if (!strcmp(how, "INT") && done == trip)
-		raise(SIGINT);
+	if (done == trip && signal_of(how))
+		raise(signal_of(how));
 	return 0;
 }
 
