@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "chain_in.h"
@@ -331,6 +332,62 @@ static int add_parent(struct chain *chain, bool open)
 	while (names.nr)
 		free(names.name[--names.nr]);
 	return r;
+}
+
+static void spell(const char *format, const char *name,
+		  struct chain_names *names)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_KINDS; i++)
+		if (kinds[i]->spell && !strcmp(kinds[i]->format, format))
+			kinds[i]->spell(name, names);
+	if (!names->nr)
+		names->name[names->nr++] = out_text("%s", name);
+}
+
+static bool is_file(const struct reach_file *file, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(file->fd, &a) && !stat(path, &b) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+bool chain_finds(const struct chain *parent, const char *image,
+		 const char *place, const char *format, const char *name)
+{
+	const char *path = parent->layer[0].path;
+	struct chain_names names = { .nr = 0 };
+	struct reach_file file = { .fd = -1 };
+	struct reach reach;
+	bool good = false;
+	unsigned int i;
+	int r;
+
+	if (parent->nr >= CHAIN_MAX_LAYERS) {
+		out_error(image, "Parent: more than %u layers",
+			  CHAIN_MAX_LAYERS);
+		return false;
+	}
+	/* Where it may be opened is for who reads it to say. */
+	r = reach_begin(&reach, place, &path, 1);
+	spell(format, name, &names);
+	/* What the first name says that leads to no file is what is told. */
+	for (i = 0; i < names.nr && (!i || r); i++)
+		r = reach_named(&reach, place, names.name[i], false, &file);
+	if (r)
+		out_error(image, "Parent: %s", reach.why);
+	else if (!is_file(&file, path))
+		out_error(image, "Parent: Name leads to another file: %s",
+			  out_name(file.path));
+	else
+		good = true;
+	reach_close(&file);
+	reach_end(&reach);
+	while (names.nr)
+		free(names.name[--names.nr]);
+	return good;
 }
 
 /*-----------------------------------------------------------------

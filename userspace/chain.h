@@ -59,6 +59,14 @@ struct chain {
 /* The format of what is open at @file, as a user calls it, or NULL. */
 const char *chain_probe(const struct reach_file *file);
 
+/*
+ * Would an image of @format at @place (see reach.h), which is called @image, find
+ * @parent by @name? Whoever writes a name into an image asks this before; says
+ * what is wrong itself.
+ */
+bool chain_finds(const struct chain *parent, const char *image,
+		 const char *place, const char *format, const char *name);
+
 /* Says what is wrong itself. On success chain_close() ends it. */
 bool chain_open(struct chain *chain, const char *image,
 		const struct verb_options *opt, unsigned int flags);

@@ -58,6 +58,8 @@ struct chain_names {
  * parent()	one of these names was opened: add it, or -ESTALE if it is not
  *		the file the layer @child (an index) means. @file is used up in
  *		any case. With names.
+ * spell()	the names that names() would give if a new image called its
+ *		parent @name. Optional: just that.
  */
 struct chain_kind {
 	const char *format;	/* of the layers; as a user calls it */
@@ -68,6 +70,7 @@ struct chain_kind {
 		     struct chain_names *names);
 	int (*parent)(struct chain *chain, struct reach_file *file,
 		      unsigned int child);
+	void (*spell)(const char *name, struct chain_names *names);
 };
 
 extern const struct chain_kind chain_vhd;

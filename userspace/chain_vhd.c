@@ -43,8 +43,19 @@ static int vhd_parent(struct chain *chain, struct reach_file *file,
 						   "of %s", is, wanted));
 }
 
+/* The maker puts "./" before what is relative, and takes no backslash. */
+static void vhd_spell(const char *name, struct chain_names *names)
+{
+	const char *slash = strrchr(name, '/');
+
+	names->name[names->nr++] = out_text("%s", name);
+	if (slash && slash[1])
+		names->name[names->nr++] = out_text("%s", slash + 1);
+}
+
 const struct chain_kind chain_vhd = {
 	.format	= "vhd",
 	.names	= vhd_names,
 	.parent	= vhd_parent,
+	.spell	= vhd_spell,
 };

@@ -235,17 +235,10 @@ static int vmdk_open(struct chain *chain, struct reach_file *file, bool write)
 
 /*-----------------------------------------------------------------*/
 
-static int vmdk_names(struct chain *chain, const struct chain_layer *layer,
-		      struct chain_names *names)
+static void vmdk_spell(const char *hint, struct chain_names *names)
 {
-	const struct descriptor *desc = layer->desc;
-	char *name, *p;
+	char *name = out_text("%s", hint), *p;
 
-	if (!desc || desc->parent_cid == DESCRIPTOR_NO_PARENT)
-		return 0;
-	if (!desc->parent_hint)
-		return 1;
-	name = out_text("%s", desc->parent_hint);
 	/* Windows' way of writing it. */
 	if (!strchr(name, '/'))
 		for (p = name; *p; p++)
@@ -256,6 +249,17 @@ static int vmdk_names(struct chain *chain, const struct chain_layer *layer,
 	p = strrchr(name, '/');
 	if (p && p[1])
 		names->name[names->nr++] = out_text("%s", p + 1);
+}
+
+static int vmdk_names(struct chain *chain, const struct chain_layer *layer,
+		      struct chain_names *names)
+{
+	const struct descriptor *desc = layer->desc;
+
+	if (!desc || desc->parent_cid == DESCRIPTOR_NO_PARENT)
+		return 0;
+	if (desc->parent_hint)
+		vmdk_spell(desc->parent_hint, names);
 	return 1;
 }
 
@@ -286,4 +290,5 @@ const struct chain_kind chain_vmdk = {
 	.open	= vmdk_open,
 	.names	= vmdk_names,
 	.parent	= vmdk_parent,
+	.spell	= vmdk_spell,
 };

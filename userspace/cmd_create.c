@@ -8,15 +8,6 @@
 #include "make.h"
 #include "out.h"
 
-char *make_parent_path(const char *image, const char *name)
-{
-	const char *slash = strrchr(image, '/');
-
-	if (*name == '/' || !slash)
-		return out_text("%s", name);
-	return out_text("%.*s%s", (int)(slash - image + 1), image, name);
-}
-
 static bool parent_fail(const char *path, const char *what)
 {
 	out_error(path, "%s", what);
@@ -57,6 +48,20 @@ static bool finish(struct make *make)
 	return make_image(make) && make_commit(make);
 }
 
+/* By the name that the new image will have for it. */
+static bool is_found(const struct make *make, const struct chain *chain)
+{
+	char *place = reach_place(make->image);
+	bool good;
+
+	if (!place)
+		return parent_fail(make->image, strerror(errno));
+	good = chain_finds(chain, make->image, place, make->kind->format->name,
+			   make_text(make, "backing_file"));
+	free(place);
+	return good;
+}
+
 static bool create_child(struct make *make, const struct verb_options *opt)
 {
 	const char *format = make_text(make, "backing_fmt");
@@ -75,10 +80,13 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 			return false;
 		}
 	}
-	path = make_parent_path(make->image, make_text(make, "backing_file"));
+	path = reach_parent(make->image, make_text(make, "backing_file"));
+	if (!path)
+		return parent_fail(make->image, strerror(errno));
 	if (chain_open(&chain, path, &parent, CHAIN_LOCK)) {
 		make->sources = &chain.reach;
-		good = read_parent(make, &chain) && finish(make);
+		good = read_parent(make, &chain) && is_found(make, &chain) &&
+		       finish(make);
 		make->sources = NULL;
 		chain_close(&chain);
 	}

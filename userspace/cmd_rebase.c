@@ -165,7 +165,11 @@ static bool open_parent(struct job *job, const char *image,
 			return false;
 		}
 	}
-	job->path = make_parent_path(image, opt->parent);
+	job->path = reach_parent(image, opt->parent);
+	if (!job->path) {
+		out_error(image, "%s", strerror(errno));
+		return false;
+	}
 	if (is_same_file(job->path, job->child.layer[0].path)) {
 		out_error(job->child.image, "Image would be its own parent");
 		return false;
@@ -174,16 +178,25 @@ static bool open_parent(struct job *job, const char *image,
 			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
 }
 
-/* Nor may it be below its new parent, which -U would let it be. */
+/*
+ * Nor may it be below its new parent: by whichever name, and whoever has it
+ * locked, which is this program.
+ */
 static bool stands_on_itself(const struct job *job)
 {
+	struct verb_options opt = *job->parent.opt;
+	const char *own = job->child.layer[0].path;
+	struct chain all;
+	bool found = false;
 	unsigned int i;
 
-	for (i = 0; !job->nobody && i < job->parent.nr; i++)
-		if (is_same_file(job->parent.layer[i].path,
-				 job->child.layer[0].path))
-			return true;
-	return false;
+	opt.force_share = true;
+	if (!chain_open(&all, job->path, &opt, CHAIN_SOFT))
+		return false;
+	for (i = 0; i < all.nr; i++)
+		found |= is_same_file(all.layer[i].path, own);
+	chain_close(&all);
+	return found;
 }
 
 /* Formats with ids know only parents of their own. */
@@ -213,11 +226,20 @@ static bool may_stand_on(struct job *job)
 	return false;
 }
 
+/* By the name that the image will have for it. */
+static bool is_found(const struct job *job, const char *name)
+{
+	const struct chain_layer *top = &job->child.layer[0];
+
+	return job->nobody || chain_finds(&job->parent, job->child.image,
+					  top->path, top->format, name);
+}
+
 static bool rebase(struct job *job, const struct verb_options *opt)
 {
 	bool good;
 
-	if (!may_stand_on(job))
+	if (!may_stand_on(job) || !is_found(job, opt->parent))
 		return false;
 	if (opt->unsafe)
 		return tell_parent(job, opt->parent);

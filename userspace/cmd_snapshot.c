@@ -8,25 +8,18 @@
 #include "out.h"
 #include "signals.h"
 
-/* The image as its child will call it: from its own directory, if it can. */
+/* The image as its child will call it. NULL after saying why. */
 static char *name_for(const char *image, const char *child)
 {
-	const char *slash = strrchr(child, '/');
-	char *dir, *real_dir, *real, *name = NULL;
-	size_t n;
+	char *place = reach_place(child), *real = NULL, *name = NULL;
 
-	dir = slash ? out_text("%.*s", (int)(slash - child + 1), child)
-		    : out_text(".");
-	real_dir = realpath(dir, NULL);
-	real = realpath(image, NULL);
-	n = real_dir ? strlen(real_dir) : 0;
-	if (real && n && !strncmp(real, real_dir, n) &&
-	    (real[n] == '/' || n == 1))
-		name = out_text("%s", real + n + (n > 1));
-	else if (real)
-		name = out_text("%s", real);
-	free(dir);
-	free(real_dir);
+	if (place)
+		real = realpath(image, NULL);
+	if (real)
+		name = reach_name_for(place, real);
+	else
+		out_error(child, "%s", strerror(errno));
+	free(place);
 	free(real);
 	return name;
 }
@@ -90,6 +83,8 @@ static int snapshot(const struct verb_options *opt, const char *image)
 		return VERB_USAGE;
 	}
 	name = name_for(image, opt->args[1]);
+	if (!name)
+		return VERB_FAILED;
 	make.parent = name;
 	make.parent_format = format->name;
 	make.args = opt->args + 1;

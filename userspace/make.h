@@ -151,9 +151,6 @@ bool make_is_zero(const u8 *p, size_t len);
 /* What of @from is at @sector, up to its end; holes of files are ZERO. */
 int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit);
 
-/* A parent's name is meant as the image will read it: from its directory. */
-char *make_parent_path(const char *image, const char *name);
-
 /* "what is wrong: 7" as it is told of @make's image. */
 bool make_fail(const struct make *make, const char *why, u64 value);
 

@@ -45,6 +45,10 @@ struct reach_file {
 int reach_image(struct reach *reach, const char *image, const char **allow,
 		unsigned int nr_allow, bool write, struct reach_file *file);
 
+/* For names only: as if an image were at @from, which may not be there yet. */
+int reach_begin(struct reach *reach, const char *from, const char **allow,
+		unsigned int nr_allow);
+
 /* The file that the file at @from calls @name, with '/' between directories. */
 int reach_named(struct reach *reach, const char *from, const char *name,
 		bool write, struct reach_file *file);
@@ -54,6 +58,23 @@ int reach_claim(struct reach *reach, const struct reach_file *file);
 
 /* The file claimed last is not wanted after all. */
 void reach_unclaim(struct reach *reach);
+
+/*
+ * Names that are written into an image: who makes one and who reads it resolve it
+ * by these alone. Paths are to be freed.
+ */
+
+/* Where an image called @image is, or would be made; NULL with errno. */
+char *reach_place(const char *image);
+
+/* What the file at @from, a place, calls @name; "." and ".." by their letters. */
+char *reach_target(const char *from, const char *name);
+
+/* The other way round: what the file at @from should call @file. */
+char *reach_name_for(const char *from, const char *file);
+
+/* reach_target() of an image as the user calls it, to be told him; or NULL. */
+char *reach_parent(const char *image, const char *name);
 
 void reach_close(struct reach_file *file);
 void reach_end(struct reach *reach);

@@ -6,16 +6,21 @@
  * TRIP_HOW=34: that signal comes, once. TRIP_COUNT=FILE: tell there how many things were done.
  *
  * TRIP_HOW=rename, TRIP_HOW=fsync: only the TRIP_AT-th of these fails.
+ *
+ * TRIP_NO=proc,openat2: as where /proc is not mounted, or openat2() is refused.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -112,6 +117,68 @@ int fsync(int fd)
 	if (fails("fsync", &syncs))
 		return -1;
 	return NEXT(fsync)(fd);
+}
+
+static int is_missing(const char *what)
+{
+	const char *no = getenv("TRIP_NO");
+
+	return no && strstr(no, what);
+}
+
+static int in_proc(const char *path)
+{
+	return is_missing("proc") && !strncmp(path, "/proc/", 6);
+}
+
+int open64(const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = va_arg(args, mode_t);
+	va_end(args);
+	if (in_proc(path)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return NEXT(open64)(path, flags, mode);
+}
+
+ssize_t readlink(const char *path, char *buf, size_t len)
+{
+	if (in_proc(path)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return NEXT(readlink)(path, buf, len);
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+	if (in_proc(from)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return NEXT(linkat)(from_dir, from, to_dir, to, flags);
+}
+
+long syscall(long number, ...)
+{
+	long a[5], (*next)(long number, ...) = dlsym(RTLD_NEXT, "syscall");
+	va_list args;
+	int i;
+
+	va_start(args, number);
+	for (i = 0; i < 5; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	if (number == SYS_openat2 && is_missing("openat2")) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return next(number, a[0], a[1], a[2], a[3], a[4]);
 }
 
 __attribute__((destructor)) static void tell(void)
