@@ -419,8 +419,7 @@ static int build_disk(struct chain *chain)
 	return r;
 }
 
-/* A disk may have thousands of extents, each an open file. */
-static void raise_file_limit(void)
+void chain_many_files(void)
 {
 	struct rlimit limit;
 
@@ -478,7 +477,7 @@ bool chain_open(struct chain *chain, const char *image,
 		const struct verb_options *opt, unsigned int flags)
 {
 	*chain = (struct chain){ .image = image, .opt = opt, .flags = flags };
-	raise_file_limit();
+	chain_many_files();
 	if (!open_all(chain))
 		return true;
 	chain_close(chain);

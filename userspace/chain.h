@@ -67,6 +67,9 @@ const char *chain_probe(const struct reach_file *file);
 bool chain_finds(const struct chain *parent, const char *image,
 		 const char *place, const char *format, const char *name);
 
+/* A disk may have thousands of extents, each an open file. */
+void chain_many_files(void);
+
 /* Says what is wrong itself. On success chain_close() ends it. */
 bool chain_open(struct chain *chain, const char *image,
 		const struct verb_options *opt, unsigned int flags);

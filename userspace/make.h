@@ -2,10 +2,10 @@
 /*
  * New images: options, files, and what each format consists of.
  *
- * Every file is made under a name of its own in the directory where it belongs
- * and gets its real one when the whole image is there and durable. What was
- * made is removed when the program ends earlier, by a signal too; an image that
- * is replaced is there until then.
+ * Every file is made in the directory where it belongs, without a name or, where
+ * that cannot be, under one of its own, and gets its real one when the whole image
+ * is there and durable. What was made is removed when the program ends earlier, by
+ * a signal too; an image that is replaced is locked, and there until then.
  */
 #ifndef _VDISK_MAKE_IMAGE_H
 #define _VDISK_MAKE_IMAGE_H
@@ -56,24 +56,25 @@ bool make_parallels(struct make *make);
 /* A file of the new image. */
 struct make_file {
 	char *path;		/* the name it will have */
-	char *temp;		/* the name it has */
+	char *temp;		/* the name it has, or NULL: none */
+	int fd;			/* for both; -1: a directory */
 	bool directory;
 	bool inside;		/* goes where its directory goes */
-	bool replaces;		/* a file of this owner and mode */
-	bool swapped;		/* which has the name @temp now */
-	uid_t uid;
-	gid_t gid;
-	mode_t mode;
+	bool placed;		/* it has the name @path */
+	int old_fd;		/* what is to be replaced, locked; or -1 */
+	char *aside;		/* another name of that, or NULL */
 	const struct vdisk_format *format;	/* with @sectors */
 	u64 sectors;		/* of the disk in it; 0 = none */
 };
 
 struct make {
 	const char *image;	/* as the user said it */
+	char *place;		/* the same, or where that link leads */
 	const struct make_kind *kind;
 	char **value;		/* of kind->option, as given or NULL */
 	u64 size_sec;
 	bool force;		/* replace what is there */
+	bool kept;		/* the files have their names for good */
 
 	struct make_file *file;	/* the one the user named is the first */
 	unsigned int nr;
@@ -132,10 +133,29 @@ bool make_part(struct make *make, const struct vdisk_maker *maker,
 bool make_check(struct make *make, const struct vdisk_maker *maker,
 		const struct vdisk_recipe *recipe);
 
-/* The files are made durable and get their names. */
-bool make_commit(struct make *make);
 /* Without a commit before, all is removed. */
 void make_end(struct make *make);
+
+/* What @file holds, as a store. */
+int make_store(const struct make_file *file, struct vdisk_store **store);
+/* A name of its own beside @path, not used by a program that was killed. */
+char *make_temp_name(const struct make *make, const char *path);
+
+/*-----------------------------------------------------------------
+ * make_commit.c. False after saying what is wrong.
+ */
+
+/* The files are made durable and get their names. */
+bool make_commit(struct make *make);
+
+/*
+ * The same in steps, with signals held. What was placed and not kept is taken
+ * back, what was replaced is there again.
+ */
+bool make_sync(const struct make *make);
+bool make_place(struct make *make);
+void make_keep(struct make *make);
+void make_take_back(struct make *make);
 
 /*-----------------------------------------------------------------*/
 

@@ -212,6 +212,6 @@ bool make_parallels(struct make *make)
 		return false;
 	if (make_flag(make, "bundle"))
 		return make_bundle(make);
-	return make_file(make, make->image) &&
+	return make_file(make, make->place) &&
 	       make_part(make, &vdisk_parallels_maker, recipe);
 }

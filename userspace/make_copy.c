@@ -44,17 +44,12 @@ static int open_part(struct target *to, const struct make_file *file)
 	const struct vdisk_image_opts opts = {
 		.write = true, .size_sec = file->sectors, .skip_flush = ~0u,
 	};
-	int fd = open(file->temp, O_RDWR | O_CLOEXEC), r;
 	struct vdisk_store *store;
 	struct vdisk_image *image;
+	int r = make_store(file, &store);
 
-	if (fd < 0)
-		return -errno;
-	r = vdisk_store_file(fd, &store);
-	if (r) {
-		close(fd);
+	if (r)
 		return r;
-	}
 	to->store[to->nr++] = store;
 	r = vdisk_image_open(&image, file->format, store, &opts, &to->fault);
 	if (r)

@@ -7,9 +7,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chain.h"
+#include "dmctl.h"
 #include "lock.h"
 #include "make.h"
 #include "out.h"
+#include "repair.h"
 #include "signals.h"
 
 #define CHUNK (128u * 1024)
@@ -23,6 +26,8 @@ static void remove_files(const struct make *make)
 	unsigned int i = make->nr;
 
 	while (i--) {
+		if (!make->file[i].temp)
+			continue;
 		if (make->file[i].directory)
 			rmdir(make->file[i].temp);
 		else
@@ -32,7 +37,7 @@ static void remove_files(const struct make *make)
 
 static void give_up(int sig)
 {
-	if (unfinished)
+	if (unfinished && !unfinished->kept)
 		remove_files(unfinished);
 	signal(sig, SIG_DFL);
 	raise(sig);
@@ -49,6 +54,7 @@ void make_begin(struct make *make, const char *image,
 		.image = image, .kind = kind,
 		.value = out_alloc(nr, sizeof(*make->value)),
 	};
+	chain_many_files();
 	unfinished = make;
 	signals_catch(give_up);
 }
@@ -74,20 +80,32 @@ static bool is_source(const struct make *make, const struct stat *st)
 	return false;
 }
 
-static bool is_locked(const char *path)
+/*
+ * It stays locked until the end: whoever comes later does not get it. False after
+ * saying why it may not be replaced.
+ */
+static bool take_old(struct make_file *file, const struct stat *st)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+	char name[DMCTL_NAME_MAX];
+	struct stat now;
 
-	if (fd < 0)
-		return false;
-	r = lock_image(fd, true);
-	close(fd);
-	return r == -EBUSY;
+	file->old_fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW |
+			    O_NONBLOCK);
+	if (file->old_fd < 0 || fstat(file->old_fd, &now))
+		return fail(file->path, errno);
+	if (now.st_dev != st->st_dev || now.st_ino != st->st_ino)
+		return fail(file->path, ESTALE);
+	if (repair_attached(file->old_fd, name, sizeof(name)))
+		out_error(file->path, "Image is attached: %s", out_name(name));
+	else if (lock_image(file->old_fd, true) == -EBUSY)
+		out_error(file->path, "Image is in use by another program");
+	else
+		return true;
+	return false;
 }
 
 /* Why a file that is there may not be replaced, or NULL. */
-static const char *old_fault(const struct make *make, const char *path,
-			     const struct stat *st)
+static const char *old_fault(const struct make *make, const struct stat *st)
 {
 	if (!make->force)
 		return strerror(EEXIST);
@@ -95,9 +113,8 @@ static const char *old_fault(const struct make *make, const char *path,
 		return strerror(EISDIR);
 	if (!S_ISREG(st->st_mode))
 		return "Not a regular file";
-	if (is_source(make, st))
-		return "The new image is made from this file";
-	return is_locked(path) ? "Image is in use by another program" : NULL;
+	return is_source(make, st) ? "The new image is made from this file"
+				   : NULL;
 }
 
 /*
@@ -123,18 +140,13 @@ static bool check_path(const struct make *make, const char *path,
 	} else {
 		file->path = out_text("%s", path);
 	}
-	fault = old_fault(make, file->path, &st);
+	fault = old_fault(make, &st);
 	if (fault)
 		out_error(path, "%s", fault);
-	file->replaces = true;
-	file->uid = st.st_uid;
-	file->gid = st.st_gid;
-	file->mode = st.st_mode & 0777;
-	return !fault;
+	return !fault && take_old(file, &st);
 }
 
-/* A name of its own beside @path, not used by a program that was killed. */
-static char *temp_name(const struct make *make, const char *path)
+char *make_temp_name(const struct make *make, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	unsigned int i = make->nr;
@@ -151,16 +163,48 @@ static char *temp_name(const struct make *make, const char *path)
 	}
 }
 
-/* Until it has the owner of what it replaces it is nobody else's to read. */
-static int create(const struct make_file *file)
+/* Where that can be done, what is not finished has no name that could be left. */
+static int create_nameless(const struct make_file *file, mode_t mode)
 {
+	const char *slash = strrchr(file->path, '/');
+	char *dir;
 	int fd;
 
+	if (file->inside || access("/proc/self/fd", X_OK))
+		return -1;
+	dir = slash ? out_text("%.*s", (int)(slash - file->path + 1), file->path)
+		    : out_text(".");
+	fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, mode);
+	free(dir);
+	return fd;
+}
+
+/* Until it has the owner of what it replaces it is nobody else's to read. */
+static int create(const struct make *make, struct make_file *file)
+{
+	mode_t mode = file->old_fd < 0 ? 0666 : 0600;
+
+	if (!file->directory)
+		file->fd = create_nameless(file, mode);
+	if (file->fd >= 0)
+		return 0;
+	if (!file->temp)
+		file->temp = make_temp_name(make, file->path);
 	if (file->directory)
 		return mkdir(file->temp, 0777);
-	fd = open(file->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-		  file->replaces ? 0600 : 0666);
-	return fd < 0 ? fd : close(fd);
+	file->fd = open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	return file->fd < 0 ? -1 : 0;
+}
+
+static void drop_file(struct make_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	if (file->old_fd >= 0)
+		close(file->old_fd);
+	free(file->path);
+	free(file->temp);
+	free(file->aside);
 }
 
 /* Takes the names in @file over. */
@@ -171,7 +215,7 @@ static bool add(struct make *make, struct make_file file)
 
 	signals_hold(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
-	if (create(&file))
+	if (create(make, &file))
 		err = errno;
 	else
 		make->file[make->nr++] = file;
@@ -179,20 +223,19 @@ static bool add(struct make *make, struct make_file file)
 	if (!err)
 		return true;
 	fail(file.path, err);
-	free(file.path);
-	free(file.temp);
+	drop_file(&file);
 	return false;
 }
 
 static bool add_named(struct make *make, const char *path, bool directory)
 {
-	struct make_file file = { .directory = directory };
+	struct make_file file = {
+		.directory = directory, .fd = -1, .old_fd = -1,
+	};
 
-	if (check_path(make, path, &file)) {
-		file.temp = temp_name(make, file.path);
+	if (check_path(make, path, &file))
 		return add(make, file);
-	}
-	free(file.path);
+	drop_file(&file);
 	return false;
 }
 
@@ -213,7 +256,7 @@ bool make_file_inside(struct make *make, const char *name)
 	return add(make, (struct make_file){
 		.path = out_text("%s/%s", dir->path, name),
 		.temp = out_text("%s/%s", dir->temp, name),
-		.inside = true,
+		.inside = true, .fd = -1, .old_fd = -1,
 	});
 }
 
@@ -221,21 +264,27 @@ bool make_file_inside(struct make *make, const char *name)
  * Content
  */
 
+int make_store(const struct make_file *file, struct vdisk_store **store)
+{
+	int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0), r;
+
+	if (fd < 0)
+		return -errno;
+	r = vdisk_store_file(fd, store);
+	if (r)
+		close(fd);
+	return r;
+}
+
 /* As a store, so that there is one place that writes files. */
 static struct vdisk_store *open_last(const struct make *make)
 {
 	const struct make_file *file = &make->file[make->nr - 1];
 	struct vdisk_store *store;
-	int fd = open(file->temp, O_RDWR | O_CLOEXEC), r;
+	int r = make_store(file, &store);
 
-	if (fd < 0) {
-		fail(file->path, errno);
-		return NULL;
-	}
-	r = vdisk_store_file(fd, &store);
 	if (!r)
 		return store;
-	close(fd);
 	fail(file->path, -r);
 	return NULL;
 }
@@ -323,136 +372,7 @@ bool make_part(struct make *make, const struct vdisk_maker *maker,
 				   write_pieces(store, maker, recipe, layout));
 }
 
-/*-----------------------------------------------------------------
- * The end
- */
-
-static int sync_at(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return errno;
-	/* EINVAL: a directory of a file system that has no use for it. */
-	err = fsync(fd) && errno != EINVAL ? errno : 0;
-	close(fd);
-	return err;
-}
-
-/* The directory that @path is in. */
-static int sync_directory(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *dir = slash ? out_text("%.*s", (int)(slash - path + 1), path)
-			  : out_text(".");
-	int err = sync_at(dir);
-
-	free(dir);
-	return err;
-}
-
-/* What the files hold comes before their names. */
-static bool sync_files(const struct make *make)
-{
-	unsigned int i = make->nr;
-	int err;
-
-	while (i--) {
-		err = sync_at(make->file[i].temp);
-		if (err)
-			return fail(make->file[i].path, err);
-	}
-	return true;
-}
-
-/* Not over a file that came in the meantime, unless that was asked for. */
-static int give_name(const struct make *make, struct make_file *file)
-{
-	/* Who may not give it away keeps it, with the same mode. */
-	if (file->replaces && chown(file->temp, file->uid, file->gid) &&
-	    errno != EPERM)
-		return errno;
-	if (file->replaces && chmod(file->temp, file->mode))
-		return errno;
-	file->swapped = file->replaces &&
-			!renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path,
-				   RENAME_EXCHANGE);
-	if (file->swapped)
-		return 0;
-	if (file->replaces && errno != EINVAL && errno != ENOSYS &&
-	    errno != ENOENT)
-		return errno;
-	if (make->force)
-		return rename(file->temp, file->path) ? errno : 0;
-	if (!renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path,
-		       RENAME_NOREPLACE))
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return errno;
-	/* A file system that cannot do it in one. */
-	if (!access(file->path, F_OK))
-		return EEXIST;
-	return rename(file->temp, file->path) ? errno : 0;
-}
-
-/* What has its name already loses it again, to what had it before. */
-static void take_back(const struct make *make, unsigned int first)
-{
-	const struct make_file *file;
-
-	for (; first < make->nr; first++) {
-		file = &make->file[first];
-		if (file->swapped)
-			rename(file->temp, file->path);
-		else if (file->directory)
-			rename(file->path, file->temp);
-		else if (!file->inside)
-			unlink(file->path);
-	}
-}
-
-static void remove_replaced(const struct make *make)
-{
-	unsigned int i;
-
-	for (i = 0; i < make->nr; i++)
-		if (make->file[i].swapped)
-			unlink(make->file[i].temp);
-}
-
-/* The one the user named comes last: nobody finds half an image by it. */
-bool make_commit(struct make *make)
-{
-	unsigned int i = make->nr;
-	sigset_t old;
-	int err = 0;
-
-	if (!sync_files(make))
-		return false;
-	signals_hold(&old);
-	while (!err && i) {
-		struct make_file *file = &make->file[i - 1];
-
-		if (!file->inside)
-			err = give_name(make, file);
-		i -= !err;
-	}
-	if (err) {
-		fail(make->file[i - 1].path, err);
-	} else {
-		err = sync_directory(make->file[0].path);
-		if (err)
-			fail(make->file[0].path, err);
-	}
-	if (err) {
-		take_back(make, i);
-	} else {
-		remove_replaced(make);
-		unfinished = NULL;
-	}
-	signals_let(&old);
-	return !err;
-}
+/*-----------------------------------------------------------------*/
 
 void make_end(struct make *make)
 {
@@ -460,17 +380,18 @@ void make_end(struct make *make)
 	sigset_t old;
 
 	signals_hold(&old);
-	if (unfinished)
+	if (!make->kept) {
+		make_take_back(make);
 		remove_files(make);
+	}
 	unfinished = NULL;
 	signals_let(&old);
-	for (i = 0; i < make->nr; i++) {
-		free(make->file[i].path);
-		free(make->file[i].temp);
-	}
+	for (i = 0; i < make->nr; i++)
+		drop_file(&make->file[i]);
 	free(make->file);
 	for (i = 0; make->kind->option[i].name; i++)
 		free(make->value[i]);
 	free(make->value);
 	free(make->text);
+	free(make->place);
 }

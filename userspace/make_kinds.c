@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The formats that can be made: their options, and recipes of one file. */
 #define _GNU_SOURCE
+#define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <uuid.h>
 
@@ -13,7 +15,7 @@ static bool one_file(struct make *make, const struct vdisk_maker *maker)
 	struct vdisk_recipe *recipe = &make->recipe;
 
 	recipe->size_sec = make->size_sec;
-	if (make_check(make, maker, recipe) && make_file(make, make->image) &&
+	if (make_check(make, maker, recipe) && make_file(make, make->place) &&
 	    make_part(make, maker, recipe)) {
 		make->size_sec = make->layout.size_sec;
 		return true;
@@ -139,7 +141,17 @@ const struct make_kind *make_kind_find(const char *name)
 	return NULL;
 }
 
+/* A link's file is replaced, not the link; and so its neighbours are. */
 bool make_image(struct make *make)
 {
-	return make->kind->make(make);
+	struct stat st;
+
+	if (make->force && !lstat(make->image, &st) && S_ISLNK(st.st_mode))
+		make->place = realpath(make->image, NULL);
+	else
+		make->place = out_text("%s", make->image);
+	if (make->place)
+		return make->kind->make(make);
+	out_error(make->image, "%s", strerror(errno));
+	return false;
 }

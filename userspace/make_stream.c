@@ -161,18 +161,6 @@ static bool copy(struct stream *s, struct chain *from, int *r)
 	return true;
 }
 
-static int open_file(struct make *make, struct vdisk_store **store)
-{
-	int fd = open(make->file[0].temp, O_RDWR | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return -errno;
-	r = vdisk_store_file(fd, store);
-	if (r)
-		close(fd);
-	return r;
-}
-
 bool make_copy_stream(struct make *make, struct chain *from)
 {
 	const u64 len = make->recipe.unit_len;
@@ -188,7 +176,7 @@ bool make_copy_stream(struct make *make, struct chain *from)
 	s->plain = out_alloc(len, 1);
 	s->record = out_alloc(compressBound(len) + VMDK_GRAIN_HEAD +
 			      VDISK_SECTOR, 1);
-	r = open_file(make, &s->store);
+	r = make_store(&make->file[0], &s->store);
 	if (!r)
 		read = copy(s, from, &r);
 	progress_clear();

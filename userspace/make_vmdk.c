@@ -87,8 +87,8 @@ static u32 new_cid(void)
 /* The image's name without directories and ".vmdk". */
 static char *stem(const struct make *make)
 {
-	const char *slash = strrchr(make->image, '/');
-	const char *base = slash ? slash + 1 : make->image;
+	const char *slash = strrchr(make->place, '/');
+	const char *base = slash ? slash + 1 : make->place;
 	size_t len = strlen(base);
 
 	if (len > 5 && !strcasecmp(base + len - 5, ".vmdk"))
@@ -112,11 +112,11 @@ static u64 extent_sectors(const struct make *make, const struct subformat *sub,
 static char *extent_name(const struct make *make, const struct subformat *sub,
 			 unsigned int i)
 {
-	const char *slash = strrchr(make->image, '/');
+	const char *slash = strrchr(make->place, '/');
 	char *base, *name;
 
 	if (!sub->suffix)
-		return out_text("%s", slash ? slash + 1 : make->image);
+		return out_text("%s", slash ? slash + 1 : make->place);
 	base = stem(make);
 	name = sub->split ? out_text("%s-%s%03u.vmdk", base, sub->suffix, i + 1)
 			  : out_text("%s-%s.vmdk", base, sub->suffix);
@@ -210,7 +210,7 @@ static bool check_descriptor(const struct make *make, const char *text)
 
 static bool make_extents(struct make *make, const struct subformat *sub)
 {
-	const char *slash = strrchr(make->image, '/');
+	const char *slash = strrchr(make->place, '/');
 	unsigned int i, nr = nr_extents(make, sub);
 	char *name, *path;
 	bool good = true;
@@ -218,8 +218,8 @@ static bool make_extents(struct make *make, const struct subformat *sub)
 	for (i = 0; good && i < nr; i++) {
 		name = extent_name(make, sub, i);
 		path = out_text("%.*s%s",
-				slash ? (int)(slash - make->image + 1) : 0,
-				make->image, name);
+				slash ? (int)(slash - make->place + 1) : 0,
+				make->place, name);
 		make->recipe.size_sec = extent_sectors(make, sub, i);
 		good = make_file(make, path) &&
 		       make_part(make, sub->maker, &make->recipe);
@@ -274,11 +274,11 @@ bool make_vmdk(struct make *make)
 	recipe->size_sec = extent_sectors(make, sub, 0);
 	if (!make_check(make, sub->maker, recipe))
 		return false;
-	if (!check_name(make, make->image) || !check_name(make, parent))
+	if (!check_name(make, make->place) || !check_name(make, parent))
 		return false;
 	make->text = make_descriptor(make, sub);
 	if (!check_descriptor(make, make->text) ||
-	    !make_file(make, make->image))
+	    !make_file(make, make->place))
 		return false;
 	if (!sub->suffix) {
 		recipe->text = make->text;

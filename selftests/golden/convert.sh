@@ -161,30 +161,38 @@ truncate -s 8G slow.raw
 for i in $(seq 0 7); do
 	dd if=/dev/urandom of=slow.raw bs=1M count=8 seek=$((i * 1000)) conv=notrunc status=none
 done
+# writes PID DIR: it has begun to, into a file that may have no name
+writes()
+{
+	local i fd
+
+	for i in $(seq 500); do
+		for fd in "/proc/$1/fd"/*; do
+			[[ $(readlink "$fd") != */$2/* ]] ||
+				[ "$(stat -L -c %s "$fd")" -lt 200000 ] || return 0
+		done
+		sleep 0.02
+	done
+	return 1
+}
+
 for sig in INT TERM HUP; do
 	mkdir "sig$sig"
 	env --default-signal=INT "$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized \
 		slow.raw "sig$sig/x.vmdk" 2>/dev/null &
 	pid=$!
-	for i in $(seq 200); do
-		[ -z "$(find "sig$sig" -size +200k)" ] || break
-		sleep 0.02
-	done
-	found=$(find "sig$sig" -mindepth 1 | wc -l)
+	t "it writes" writes "$pid" "sig$sig"
 	kill -s "$sig" "$pid"
 	wait "$pid" 2>/dev/null
 	eq "SIG$sig: by the signal, nothing is left" \
-		"$? $found $(find "sig$sig" -mindepth 1)" "$((128 + $(kill -l "$sig"))) 1 "
+		"$? $(find "sig$sig" -mindepth 1)" "$((128 + $(kill -l "$sig"))) "
 done
 
 # A file that comes while the image is made.
 mkdir race
 "$vdisk" convert -f raw -O vmdk -o subformat=streamOptimized slow.raw race/x.vmdk 2>.err &
 pid=$!
-for i in $(seq 200); do
-	[ -z "$(find race -mindepth 1)" ] || break
-	sleep 0.02
-done
+t "it writes" writes "$pid" race
 echo precious >race/x.vmdk
 wait "$pid"
 eq "a file that came in the meantime stays" "$? $(cat .err race/x.vmdk) $(find race -type f | wc -l)" \

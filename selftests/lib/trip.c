@@ -7,7 +7,12 @@
  *
  * TRIP_HOW=rename, TRIP_HOW=fsync: only the TRIP_AT-th of these fails.
  *
- * TRIP_NO=proc,openat2: as where /proc is not mounted, or openat2() is refused.
+ * TRIP_HOW=call: the TRIP_AT-th thing done to a name or to what a file is fails;
+ * TRIP_HOW=calls: and all after it do; TRIP_HOW=kill: the program is killed before
+ * it. TRIP_CALLS=FILE: tell there how many there were.
+ *
+ * TRIP_NO=proc,openat2: as where /proc is not mounted, or openat2() is refused;
+ * exchange, noreplace, link, tmpfile: as on a file system that cannot do that.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -76,18 +81,76 @@ static int fails(const char *what, unsigned long *count)
 	return 1;
 }
 
-static unsigned long renames, syncs;
+static unsigned long renames, syncs, calls;
+
+static int is_missing(const char *what)
+{
+	const char *no = getenv("TRIP_NO");
+
+	return no && strstr(no, what);
+}
+
+/* What is done to a name, or to what a file is. */
+static int call(void)
+{
+	const char *at = getenv("TRIP_AT"), *how = getenv("TRIP_HOW");
+	unsigned long trip = at ? strtoul(at, NULL, 10) : 0;
+
+	calls++;
+	if (!how || !trip)
+		return 0;
+	if (!strcmp(how, "kill") && calls == trip)
+		kill(getpid(), SIGKILL);
+	if ((!strcmp(how, "call") && calls == trip) ||
+	    (!strcmp(how, "calls") && calls >= trip)) {
+		errno = EIO;
+		return 1;
+	}
+	return 0;
+}
+
+static int missing(int err)
+{
+	errno = err;
+	return -1;
+}
 
 int rename(const char *from, const char *to)
 {
-	return fails("rename", &renames) ? -1 : NEXT(rename)(from, to);
+	return call() || fails("rename", &renames) ? -1 : NEXT(rename)(from, to);
 }
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to,
 	      unsigned int flags)
 {
-	return fails("rename", &renames) ? -1 :
-	       NEXT(renameat2)(from_dir, from, to_dir, to, flags);
+	if (call() || fails("rename", &renames))
+		return -1;
+	if ((flags & RENAME_EXCHANGE && is_missing("exchange")) ||
+	    (flags & RENAME_NOREPLACE && is_missing("noreplace")))
+		return missing(EINVAL);
+	return NEXT(renameat2)(from_dir, from, to_dir, to, flags);
+}
+
+int link(const char *from, const char *to)
+{
+	if (call())
+		return -1;
+	return is_missing("link") ? missing(EPERM) : NEXT(link)(from, to);
+}
+
+int unlink(const char *path)
+{
+	return call() ? -1 : NEXT(unlink)(path);
+}
+
+int fchown(int fd, uid_t uid, gid_t gid)
+{
+	return call() ? -1 : NEXT(fchown)(fd, uid, gid);
+}
+
+int fchmod(int fd, mode_t mode)
+{
+	return call() ? -1 : NEXT(fchmod)(fd, mode);
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
@@ -114,16 +177,9 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
 	tick();
-	if (fails("fsync", &syncs))
+	if (call() || fails("fsync", &syncs))
 		return -1;
 	return NEXT(fsync)(fd);
-}
-
-static int is_missing(const char *what)
-{
-	const char *no = getenv("TRIP_NO");
-
-	return no && strstr(no, what);
 }
 
 static int in_proc(const char *path)
@@ -143,7 +199,20 @@ int open64(const char *path, int flags, ...)
 		errno = ENOENT;
 		return -1;
 	}
+	if ((flags & O_TMPFILE) == O_TMPFILE && is_missing("tmpfile"))
+		return missing(EOPNOTSUPP);
+	if (flags & O_CREAT && call())
+		return -1;
 	return NEXT(open64)(path, flags, mode);
+}
+
+int access(const char *path, int mode)
+{
+	if (in_proc(path)) {
+		errno = ENOENT;
+		return -1;
+	}
+	return NEXT(access)(path, mode);
 }
 
 ssize_t readlink(const char *path, char *buf, size_t len)
@@ -161,6 +230,8 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
 		errno = ENOENT;
 		return -1;
 	}
+	if (call())
+		return -1;
 	return NEXT(linkat)(from_dir, from, to_dir, to, flags);
 }
 
@@ -186,8 +257,14 @@ __attribute__((destructor)) static void tell(void)
 	const char *to = getenv("TRIP_COUNT");
 	FILE *file = to ? fopen(to, "w") : NULL;
 
-	if (!file)
-		return;
-	fprintf(file, "%lu\n", done);
-	fclose(file);
+	if (file) {
+		fprintf(file, "%lu\n", done);
+		fclose(file);
+	}
+	to = getenv("TRIP_CALLS");
+	file = to ? fopen(to, "w") : NULL;
+	if (file) {
+		fprintf(file, "%lu\n", calls);
+		fclose(file);
+	}
 }
