@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "chain_in.h"
 #include "dmctl.h"
+#include "holders.h"
 #include "lock.h"
 #include "out.h"
 #include "repair.h"
@@ -135,20 +137,46 @@ static int open_image(struct chain *chain, struct chain_part *part,
 	return 0;
 }
 
+/*
+ * Who uses a file that is to be written, and took no lock: a device whose table
+ * was loaded without this tool, or whatever stands on a block device.
+ */
+static int ask_holders(struct chain *chain, const struct reach_file *file)
+{
+	const char *hint = chain->opt->repair ? "" : " (see --force-share)";
+	struct dmctl_device dev = { .open_count = 0 };
+	char name[DMCTL_NAME_MAX], *user;
+	struct stat st;
+	int r = 0;
+
+	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
+		return 0;
+	if (repair_attached(file->fd, name, sizeof(name)))
+		return chain_fail(chain, -EBUSY,
+				  out_text("Image is attached: %s%s",
+					   out_name(name), hint));
+	if (!file->device || fstat(file->fd, &st))
+		return 0;
+	dev.major = major(st.st_rdev);
+	dev.minor = minor(st.st_rdev);
+	user = holders_of(&dev, false);
+	if (user)
+		r = chain_fail(chain, -EBUSY, out_text("Device %s%s", user, hint));
+	free(user);
+	return r;
+}
+
 int chain_add_part(struct chain *chain, struct reach_file *file,
 		   const struct vdisk_format *format,
 		   const struct vdisk_image_opts *opts)
 {
 	struct chain_part part = { .format = format, .fd = file->fd };
 	struct vdisk_image_opts look = *opts;
-	char name[DMCTL_NAME_MAX];
 	int r;
 
 	r = chain_lock(chain, file->fd, opts->write);
-	if (!r && chain->opt->repair && chain->nr == 1 &&
-	    repair_attached(file->fd, name, sizeof(name)))
-		r = chain_fail(chain, -EBUSY, out_text("Image is attached: %s",
-						       out_name(name)));
+	if (!r && opts->write)
+		r = ask_holders(chain, file);
 	if (!r) {
 		r = vdisk_store_file(file->fd, &part.store);
 		if (r)

@@ -11,6 +11,15 @@
 #include "line.h"
 #include "repair.h"
 
+/* A block device is the same by any of its nodes. */
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	if (S_ISBLK(a->st_mode) || S_ISBLK(b->st_mode))
+		return S_ISBLK(a->st_mode) && S_ISBLK(b->st_mode) &&
+		       a->st_rdev == b->st_rdev;
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
 static bool line_names(const struct line *line, const struct stat *image)
 {
 	const struct line_extent *e;
@@ -21,8 +30,7 @@ static bool line_names(const struct line *line, const struct stat *image)
 		for (j = 0; j < line->layer[i].nr; j++) {
 			e = &line->layer[i].extent[j];
 			if (e->path && !stat(e->path, &st) &&
-			    st.st_dev == image->st_dev &&
-			    st.st_ino == image->st_ino)
+			    is_same(&st, image))
 				return true;
 		}
 	}
