@@ -65,6 +65,7 @@ struct make_file {
 	char *aside;		/* another name of that, or NULL */
 	const struct vdisk_format *format;	/* with @sectors */
 	u64 sectors;		/* of the disk in it; 0 = none */
+	struct vdisk_store *memory;	/* what it is with make->dry */
 };
 
 struct make {
@@ -75,6 +76,12 @@ struct make {
 	u64 size_sec;
 	bool force;		/* replace what is there */
 	bool kept;		/* the files have their names for good */
+	bool dry;		/* nothing is written: files are memory */
+	bool nowhere;		/* with it: nor do their names matter */
+	unsigned int threads;	/* that deflate; 0 = this one */
+	u64 sparse;		/* shorter runs of zeroes are written, bytes;
+				 * 0: all are
+				 */
 
 	struct make_file *file;	/* the one the user named is the first */
 	unsigned int nr;
@@ -96,13 +103,20 @@ struct make {
  * make_options.c
  */
 
-/* "10M" and the like; false if it is no size. */
+/* "10M", "1.5GiB" and the like; false if it is no size. */
 bool make_parse_size(const char *text, u64 *bytes);
+/* The same of a disk, rounded up to whole sectors. */
+bool make_parse_sectors(const char *text, u64 *sectors);
 
 /* KEY=VALUE or KEY; false after saying what is wrong. */
 bool make_set(struct make *make, const char *word);
 void make_show_options(const struct make_kind *kind);
 bool make_takes_parent(const struct make_kind *kind);
+/* make->dry: what would be there now. */
+void make_tell(const struct make *make);
+
+/* Did the user say it? */
+bool make_given(const struct make *make, const char *name);
 
 /* Values; the option must be in the table, and have a value for the last two. */
 const char *make_text(const struct make *make, const char *name);
@@ -165,9 +179,24 @@ bool make_image(struct make *make);
 /* make_copy.c: what @from holds, to the files that were made. */
 struct chain;
 bool make_copy(struct make *make, struct chain *from);
-/* make_stream.c: the same for make->stream. */
+/* make_stream.c: the same for make->stream. And how long that may get. */
 bool make_copy_stream(struct make *make, struct chain *from);
+u64 make_stream_length(const struct make *make, u64 grains, u64 tables);
+/* make_into.c: the same into a disk that is there; its old bytes go. */
+bool make_copy_into(const struct make *make, struct chain *from,
+		    struct chain *to);
 bool make_is_zero(const u8 *p, size_t len);
+
+/*
+ * What make->sparse says of zeroes. @write is called for each run of bytes, with
+ * NULL for grains of zeroes. A range of no data is one if it is long enough; what
+ * is read at a time is make_chunk() bytes.
+ */
+typedef int make_write_fn(void *arg, const u8 *p, u64 sector, u64 sectors);
+int make_write_sparse(const struct make *make, const u8 *p, size_t len,
+		      u64 sector, make_write_fn *write, void *arg);
+bool make_is_hole(const struct make *make, const struct vdisk_hit *hit);
+u64 make_chunk(const struct make *make);
 /* What of @from is at @sector, up to its end; holes of files are ZERO. */
 int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit);
 

@@ -14,6 +14,7 @@
 #include "chain.h"
 #include "make.h"
 #include "out.h"
+#include "pack.h"
 #include "progress.h"
 
 enum {
@@ -28,8 +29,7 @@ struct stream {
 	u8 gt[GT_LEN];
 	bool gt_used;
 	u8 *gd;
-	u8 *plain;
-	u8 *record;		/* head, stream, zeroes up to a sector */
+	struct pack *pack;	/* of records: head, stream, zeroes up to a sector */
 };
 
 static int put(struct stream *s, const void *bytes, u64 sectors)
@@ -80,22 +80,31 @@ static int end_table(struct stream *s, u64 index)
 	return r;
 }
 
-static int put_grain(struct stream *s, u64 grain)
+static int put_grain(struct stream *s, const struct pack_job *job)
 {
-	uLong len = s->grain_sec * VDISK_SECTOR;
-	uLongf packed = compressBound(len);
-	u64 end, sectors, at = s->at_sec;
+	u8 *record = job->packed - VMDK_GRAIN_HEAD;
+	u64 end = VMDK_GRAIN_HEAD + job->len, at = s->at_sec;
+	u64 sectors = vdisk_div_up(end, VDISK_SECTOR);
 
-	if (compress(s->record + VMDK_GRAIN_HEAD, &packed, s->plain, len) != Z_OK)
-		return -ENOMEM;
-	vdisk_stream_record(grain * s->grain_sec, (u32)packed, s->record);
-	end = VMDK_GRAIN_HEAD + packed;
-	sectors = vdisk_div_up(end, VDISK_SECTOR);
-	memset(s->record + end, 0, sectors * VDISK_SECTOR - end);
-	vdisk_store(s->gt + grain % VMDK_MAX_GTES * VMDK_ENTRY_LEN, at,
+	if (job->r)
+		return job->r;
+	vdisk_stream_record(job->index * s->grain_sec, (u32)job->len, record);
+	memset(record + end, 0, sectors * VDISK_SECTOR - end);
+	vdisk_store(s->gt + job->index % VMDK_MAX_GTES * VMDK_ENTRY_LEN, at,
 		    VMDK_ENTRY_LEN, false);
 	s->gt_used = true;
-	return put(s, s->record, sectors);
+	return put(s, record, sectors);
+}
+
+/* All grains that are on their way. */
+static int put_grains(struct stream *s)
+{
+	struct pack_job *job;
+	int r = 0;
+
+	while (!r && (job = pack_take(s->pack)))
+		r = put_grain(s, job);
+	return r;
 }
 
 static int end_stream(struct stream *s)
@@ -120,13 +129,31 @@ static int end_stream(struct stream *s)
 }
 
 /* The grain at @sector, zeroes behind the disk's end; false if unreadable. */
-static bool read_grain(struct stream *s, struct vdisk_disk *disk, u64 sector)
+static bool read_grain(struct stream *s, struct vdisk_disk *disk, u64 sector,
+		       u8 *plain)
 {
 	u64 n = vdisk_min(s->grain_sec, disk->size_sec - sector);
 
-	memset(s->plain + n * VDISK_SECTOR, 0,
-	       (s->grain_sec - n) * VDISK_SECTOR);
-	return !vdisk_disk_read(disk, sector, s->plain, n);
+	memset(plain + n * VDISK_SECTOR, 0, (s->grain_sec - n) * VDISK_SECTOR);
+	return !vdisk_disk_read(disk, sector, plain, n);
+}
+
+/* One grain goes on its way, unless it is all zeroes; false if unreadable. */
+static bool copy_grain(struct stream *s, struct vdisk_disk *disk, u64 grain,
+		       int *r)
+{
+	struct pack_job *job = pack_room(s->pack);
+
+	if (!job) {
+		*r = put_grain(s, pack_take(s->pack));
+		job = pack_room(s->pack);
+	}
+	if (!read_grain(s, disk, grain * s->grain_sec, job->plain))
+		return false;
+	job->index = grain;
+	if (!make_is_zero(job->plain, s->grain_sec * VDISK_SECTOR))
+		pack_begin(s->pack);
+	return true;
 }
 
 /* False if @from could not be read, else *@r says how writing went. */
@@ -140,25 +167,39 @@ static bool copy(struct stream *s, struct chain *from, int *r)
 	for (grain = 0; !*r && grain * grain_sec < disk->size_sec; grain = next) {
 		progress_show("copying", grain * grain_sec, disk->size_sec);
 		next = grain + 1;
-		if (grain / VMDK_MAX_GTES != last)
-			*r = end_table(s, last);
+		if (grain / VMDK_MAX_GTES != last) {
+			*r = put_grains(s);
+			if (!*r)
+				*r = end_table(s, last);
+		}
 		last = grain / VMDK_MAX_GTES;
 		if (make_map(from, grain * grain_sec, &hit))
 			return false;
-		if (hit.kind == VDISK_ZERO && hit.sectors >= grain_sec) {
+		if (hit.kind == VDISK_ZERO && hit.sectors >= grain_sec)
 			next = grain + hit.sectors / grain_sec;
-			continue;
-		}
-		if (!read_grain(s, disk, grain * grain_sec))
+		else if (!*r && !copy_grain(s, disk, grain, r))
 			return false;
-		if (!*r && !make_is_zero(s->plain, grain_sec * VDISK_SECTOR))
-			*r = put_grain(s, grain);
 	}
+	if (!*r)
+		*r = put_grains(s);
 	if (!*r)
 		*r = end_table(s, last);
 	if (!*r)
 		*r = end_stream(s);
 	return true;
+}
+
+/* No grain is longer than one that does not shrink. */
+u64 make_stream_length(const struct make *make, u64 grains, u64 tables)
+{
+	u64 record = VMDK_GRAIN_HEAD + compressBound(make->recipe.unit_len);
+	u64 gd = make->layout.table_nr * VMDK_ENTRY_LEN;
+
+	return make->layout.data_off +
+	       grains * vdisk_align(record, VDISK_SECTOR, 0) +
+	       tables * (VDISK_SECTOR + GT_LEN) +
+	       VDISK_SECTOR + vdisk_align(gd, VDISK_SECTOR, 0) +
+	       3 * VDISK_SECTOR;
 }
 
 bool make_copy_stream(struct make *make, struct chain *from)
@@ -173,10 +214,8 @@ bool make_copy_stream(struct make *make, struct chain *from)
 	s->at_sec = make->layout.data_off / VDISK_SECTOR;
 	s->gd = out_alloc(vdisk_align(make->layout.table_nr * VMDK_ENTRY_LEN,
 				      VDISK_SECTOR, 0), 1);
-	s->plain = out_alloc(len, 1);
-	s->record = out_alloc(compressBound(len) + VMDK_GRAIN_HEAD +
-			      VDISK_SECTOR, 1);
-	r = make_store(&make->file[0], &s->store);
+	s->pack = pack_new(make->threads, len, VMDK_GRAIN_HEAD, VDISK_SECTOR);
+	r = s->pack ? make_store(&make->file[0], &s->store) : -ENOMEM;
 	if (!r)
 		read = copy(s, from, &r);
 	progress_clear();
@@ -186,8 +225,8 @@ bool make_copy_stream(struct make *make, struct chain *from)
 		out_error(make->image, "%s", strerror(-r));
 	vdisk_store_close(s->store);
 	free(s->gd);
-	free(s->plain);
-	free(s->record);
+	if (s->pack)
+		pack_free(s->pack);
 	free(s);
 	return read && !r;
 }
