@@ -199,8 +199,11 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 	if (part.format)
 		r = open_image(chain, &part, &look);
 	else
-		r = chain_fail(chain, -EINVAL, out_text("Unknown format (-f "
-							"raw if it is raw)"));
+		r = chain_fail(chain, -EINVAL, chain->nr > 1 ?
+			       out_text("Unknown format") :
+			       out_text("Unknown format (%s raw if it is raw)",
+					chain->opt->format_option ?
+					chain->opt->format_option : "-f"));
 	if (r)
 		drop_part(&part);
 	return r;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* vdisk attach: open, lock, hand the open files to the kernel. */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bundle.h"
 #include "chain.h"
 #include "dmctl.h"
 #include "holders.h"
@@ -54,8 +56,91 @@ static bool say_refused(const char *name, int r, const char *reason)
 	return false;
 }
 
-static bool attach(const struct chain *chain, const char *name,
-		   const struct verb_options *opt)
+/*-----------------------------------------------------------------
+ * A name for the device
+ */
+
+#define LEGAL "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.@"
+#define NAME_MOST 100		/* a number comes behind it */
+
+/* The last word of a path, without slashes behind it. */
+static char *last_word(const char *path)
+{
+	size_t n = strlen(path), from;
+
+	while (n && path[n - 1] == '/')
+		n--;
+	for (from = n; from && path[from - 1] != '/';)
+		from--;
+	return out_text("%.*s", (int)(n - from), path + from);
+}
+
+/* What a user calls the image: a bundle by its directory. */
+static char *called(const char *image)
+{
+	char *real = realpath(image, NULL), *word = last_word(image), *slash;
+
+	if (real && !strcmp(word, BUNDLE_FILE)) {
+		slash = strrchr(real, '/');
+		*slash = 0;
+	}
+	if (real && (!strcmp(word, BUNDLE_FILE) || !strcmp(word, ".") ||
+		     !strcmp(word, ".."))) {
+		free(word);
+		word = last_word(real);
+	}
+	free(real);
+	return word;
+}
+
+/*
+ * Of the file's name, without its ending: what udev and the kernel would have to
+ * write in another way becomes '_'.
+ */
+static char *name_of(const char *image)
+{
+	char *word = called(image), *dot = strrchr(word, '.'), *name, *p, *to;
+
+	if (dot && dot > word)
+		*dot = 0;
+	for (p = to = word; *p; p++) {
+		if (strchr(LEGAL, *p))
+			*to++ = *p;
+		else if (to == word || to[-1] != '_')
+			*to++ = '_';
+	}
+	*to = 0;
+	if (*word == '-' || *word == '.')
+		*word = '_';
+	name = out_text("%.*s", NAME_MOST, *word ? word : "vdisk");
+	free(word);
+	return name;
+}
+
+/* The first of name, name-1, name-2, ... from *@nr on that nobody has. */
+static char *free_name(const char *base, unsigned int *nr)
+{
+	struct dmctl_device dev;
+	char *name;
+
+	for (;; ++*nr) {
+		name = *nr ? out_text("%s-%u", base, *nr) : out_text("%s", base);
+		out_note(OUT_DEBUG, NULL, "Trying the name %s", name);
+		/* The node of device-mapper itself lies there, too. */
+		if (strcmp(name, "control")) {
+			if (dmctl_get(name, &dev))
+				return name;
+			free(dev.params);
+		}
+		free(name);
+	}
+}
+
+/*-----------------------------------------------------------------*/
+
+/* 0, or -EBUSY: the name is taken; said why unless @quiet says not of that. */
+static int attach(const struct chain *chain, const char *name,
+		  const struct verb_options *opt, bool quiet)
 {
 	char *table = chain_table(chain, opt, true), *uuid;
 	struct dmctl_new dev = {
@@ -67,12 +152,41 @@ static bool attach(const struct chain *chain, const char *name,
 	int r;
 
 	if (!table)
-		return false;
+		return -EINVAL;
 	dev.uuid = uuid = uuid_of(chain, name);
-	r = dmctl_create(&dev, reason, sizeof(reason));
+	out_note(OUT_VERBOSE, name, "%s: 0 %llu vdisk %s", uuid,
+		 (unsigned long long)dev.size_sec, out_name(table));
+	r = opt->dry_run ? 0 : dmctl_create(&dev, reason, sizeof(reason));
 	free(uuid);
 	free(table);
-	return r ? say_refused(name, r, reason) : true;
+	if (r && !(quiet && r == -EBUSY && !*reason))
+		say_refused(name, r, reason);
+	return r;
+}
+
+/* The name of the device it became, to free, or NULL. */
+static char *attach_as(const struct chain *chain, const char *name,
+		       const struct verb_options *opt)
+{
+	char *base, *tried;
+	unsigned int nr = 0;
+	int r;
+
+	if (name)
+		return attach(chain, name, opt, false) ? NULL
+						       : out_text("%s", name);
+	base = name_of(chain->image);
+	do {
+		tried = free_name(base, &nr);
+		/* Somebody may have been faster. */
+		r = attach(chain, tried, opt, nr++ < 1000);
+		if (r) {
+			free(tried);
+			tried = NULL;
+		}
+	} while (r == -EBUSY && nr <= 1000);
+	free(base);
+	return tried;
 }
 
 /* What is not ours to do twice: kpartx knows all kinds of partition tables. */
@@ -114,29 +228,40 @@ static bool add_partitions(const char *name, bool read_only)
 	return false;
 }
 
+/* Partitions, too; without them there is no device. */
+static bool finish(const char *name, const struct verb_options *opt)
+{
+	if (opt->partitions && !opt->dry_run &&
+	    !add_partitions(name, opt->read_only)) {
+		holders_remove(name, false);
+		return false;
+	}
+	printf("/dev/mapper/%s\n", name);
+	return true;
+}
+
 int cmd_attach(const struct verb_options *opt)
 {
 	unsigned int flags = CHAIN_LOCK | (opt->read_only ? 0 : CHAIN_WRITE);
-	const char *name = opt->args[0], *image = opt->args[1];
+	const char *given = opt->nr_args > 1 ? opt->args[0] : NULL;
+	const char *image = opt->args[opt->nr_args - 1];
 	struct chain chain;
+	char *name = NULL;
 	bool good;
 
 	if (opt->partitions && opt->no_partitions) {
-		out_error(name, "Partitions are wanted and not wanted");
+		out_error(given ? given : image,
+			  "Partitions are wanted and not wanted");
 		return VERB_USAGE;
 	}
-	if (!dmctl_ready(name) || !chain_open(&chain, image, opt, flags))
+	if (!dmctl_ready(given ? given : image) ||
+	    !chain_open(&chain, image, opt, flags))
 		return VERB_FAILED;
-	good = (opt->read_only || chain_check(&chain)) &&
-	       attach(&chain, name, opt);
+	if (opt->read_only || chain_check(&chain))
+		name = attach_as(&chain, given, opt);
 	/* The kernel has taken the open files, and the locks with them. */
 	chain_close(&chain);
-	if (good && opt->partitions) {
-		good = add_partitions(name, opt->read_only);
-		if (!good)
-			holders_remove(name, false);
-	}
-	if (good)
-		printf("/dev/mapper/%s\n", name);
+	good = name && finish(name, opt);
+	free(name);
 	return good ? VERB_OK : VERB_FAILED;
 }

@@ -19,6 +19,7 @@ enum {
 
 struct told {
 	bool json;
+	bool quiet;			/* not a word on stdout */
 	struct json_object *list;	/* with --json: faults */
 	struct json_object *done;	/* and what was repaired */
 	const char *path;		/* if the image has several files */
@@ -33,7 +34,7 @@ static void tell(void *arg, const char *fault, const char *done)
 	struct told *told = arg;
 	char *text;
 
-	if (told->nr++ >= TELL_MOST)
+	if (told->nr++ >= TELL_MOST || told->quiet)
 		return;
 	text = out_text("%s%s%s%s%s", told->path ? out_name(told->path) : "",
 			told->path ? ": " : "", fault, done ? ": " : "",
@@ -149,7 +150,7 @@ static void check_parent(const struct chain *chain, struct told *told,
 	text = out_text("Parent: %s", chain->why);
 	if (chain->parent_err == -ESTALE)
 		repair_say(&sum->repair, text, NULL);
-	else if (!told->json)
+	else if (!told->json && !told->quiet)
 		printf("The parent was not looked at: %s\n", chain->why);
 	free(text);
 }
@@ -165,15 +166,17 @@ static int check(const struct chain *chain, struct told *told, struct sum *sum)
 			return CHECK_FAILED;
 	if (told->json)
 		print_json(chain, sum, told);
-	else
+	else if (!told->quiet)
 		print_text(sum, told->nr);
 	return sum->repair.faults ? CHECK_CORRUPT :
 	       sum->repair.rep.leaks ? CHECK_LEAKS : CHECK_CLEAN;
 }
 
-int cmd_check(const struct verb_options *opt)
+static int check_image(const struct verb_options *opt)
 {
-	struct told told = { .json = opt->json };
+	struct told told = {
+		.json = opt->json, .quiet = opt->quiet && !opt->json,
+	};
 	struct sum sum = {
 		.repair = { .write = opt->repair, .say = tell, .arg = &told },
 	};
@@ -181,11 +184,6 @@ int cmd_check(const struct verb_options *opt)
 	struct chain chain;
 	int r = CHECK_FAILED;
 
-	if (opt->repair && opt->force_share) {
-		out_error(opt->args[0], "A repair takes the image for itself: "
-			  "no --force-share");
-		return CHECK_FAILED;
-	}
 	if (opt->json) {
 		told.list = json_object_new_array();
 		told.done = json_object_new_array();
@@ -199,4 +197,28 @@ int cmd_check(const struct verb_options *opt)
 	json_object_put(told.list);
 	json_object_put(told.done);
 	return r;
+}
+
+/* Leaks may be given back where nothing else is wrong; else nothing is done. */
+static bool has_leaks_only(const struct verb_options *opt)
+{
+	struct verb_options look = *opt;
+
+	look.repair = look.json = false;
+	look.quiet = true;
+	return check_image(&look) == CHECK_LEAKS;
+}
+
+int cmd_check(const struct verb_options *opt)
+{
+	struct verb_options with = *opt;
+
+	if (opt->repair && opt->force_share) {
+		out_error(opt->args[0], "A repair takes the image for itself: "
+			  "no --force-share");
+		return CHECK_FAILED;
+	}
+	if (opt->repair_leaks)
+		with.repair = has_leaks_only(opt);
+	return check_image(&with);
 }

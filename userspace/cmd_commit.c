@@ -3,6 +3,7 @@
  * vdisk commit: what a child holds goes into its parent. The child stays as it
  * is, and reads the same at every moment; when it is done it may be removed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "chain.h"
@@ -88,6 +89,28 @@ static bool copy(struct chain *parent, struct chain *child)
 	return !r && !stopped;
 }
 
+/* What of the child is there to be copied; the parent may have to grow first. */
+static bool try_commit(struct chain *parent, struct chain *child)
+{
+	u64 sector, size = child->disk->size_sec, sum = 0;
+	struct vdisk_hit hit;
+
+	for (sector = 0; sector < size; sector += hit.sectors) {
+		if (vdisk_disk_map(child->disk, sector, size - sector, &hit)) {
+			out_error(child->image, "%s", child->fault.text);
+			return false;
+		}
+		sum += hit.image ? hit.sectors : 0;
+	}
+	if (!chain_check(parent) || (size > parent->disk->size_sec &&
+				     !rechain_may_size(parent, size)))
+		return false;
+	printf("Would put %llu bytes of %s into %s\n",
+	       (unsigned long long)(sum * VDISK_SECTOR), out_name(child->image),
+	       out_name(parent->image));
+	return true;
+}
+
 static bool commit(struct chain *parent, struct chain *child)
 {
 	return chain_check(parent) && rechain_stamp(parent, child) &&
@@ -127,16 +150,18 @@ static bool commit_image(const char *image, const struct verb_options *opt,
 {
 	struct chain parent, child;
 	struct verb_options popt = *opt;
+	unsigned int flags = CHAIN_LOCK | (opt->dry_run ? 0 : CHAIN_WRITE);
 	bool good = false, open;
 
 	popt.format = format;
-	open = chain_open(&parent, path, &popt, CHAIN_LOCK | CHAIN_WRITE);
-	if (open && chain_open(&child, image, opt,
-			       CHAIN_LOCK | CHAIN_WRITE | CHAIN_ALONE)) {
+	open = chain_open(&parent, path, &popt, flags);
+	if (open && chain_open(&child, image, opt, flags | CHAIN_ALONE)) {
 		good = !exact || fits(&parent, &child);
-		if (good)
+		if (good && opt->dry_run)
+			good = try_commit(&parent, &child);
+		else if (good)
 			good = open = make_room(&parent, &child, path, &popt);
-		good = good && commit(&parent, &child);
+		good = good && (opt->dry_run || commit(&parent, &child));
 		chain_close(&child);
 	}
 	if (open)
@@ -188,6 +213,11 @@ static bool commit_attached(struct online *on)
 
 	if (!find_parent(on->image, &on->opt, &path, &format))
 		return false;
+	if (on->opt.dry_run) {
+		good = commit_image(on->image, &on->opt, path, format, true);
+		free(path);
+		return good;
+	}
 	if (!online_take(on, &held)) {
 		free(path);
 		return false;

@@ -45,7 +45,11 @@ static bool read_parent(struct make *make, const struct chain *chain)
 
 static bool finish(struct make *make)
 {
-	return make_image(make) && make_commit(make);
+	if (!make_image(make) || !make_commit(make))
+		return false;
+	if (make->dry)
+		make_tell(make);
+	return true;
 }
 
 /* By the name that the new image will have for it. */
@@ -62,12 +66,34 @@ static bool is_found(const struct make *make, const struct chain *chain)
 	return good;
 }
 
+/* Whoever opens the child later is asked for --allow-path: better told now. */
+static void warn_of_parent(const struct make *make, const struct chain *chain)
+{
+	char *place = reach_place(make->image);
+	struct reach_file file;
+	struct reach reach;
+
+	if (!place)
+		return;
+	if (!reach_begin(&reach, place, NULL, 0)) {
+		if (reach_named(&reach, place, make_text(make, "backing_file"),
+				false, &file))
+			out_warn(make->image, "Its parent is not beneath its "
+				 "directory: whoever opens it has to give "
+				 "--allow-path %s", out_name(chain->layer[0].path));
+		else
+			reach_close(&file);
+		reach_end(&reach);
+	}
+	free(place);
+}
+
 static bool create_child(struct make *make, const struct verb_options *opt)
 {
 	const char *format = make_text(make, "backing_fmt");
 	struct verb_options parent = {
 		.allow = opt->allow, .nr_allow = opt->nr_allow,
-		.force_share = opt->force_share,
+		.force_share = opt->force_share, .format_option = "-F",
 	};
 	struct chain chain;
 	bool good = false;
@@ -87,6 +113,8 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 		make->sources = &chain.reach;
 		good = read_parent(make, &chain) && is_found(make, &chain) &&
 		       finish(make);
+		if (good)
+			warn_of_parent(make, &chain);
 		make->sources = NULL;
 		chain_close(&chain);
 	}
@@ -96,19 +124,11 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 
 static bool set_size(struct make *make, const char *text)
 {
-	u64 bytes;
-
-	if (!make_parse_size(text, &bytes)) {
+	if (!make_parse_sectors(text, &make->size_sec)) {
 		out_error(NULL, "Size is no number of bytes, as 10M: %s",
 			  out_name(text));
 		return false;
 	}
-	if (bytes % VDISK_SECTOR) {
-		out_error(NULL, "Size is not a multiple of 512: %llu",
-			  (unsigned long long)bytes);
-		return false;
-	}
-	make->size_sec = bytes / VDISK_SECTOR;
 	if (make->size_sec)
 		return true;
 	out_error(NULL, "Size is zero");
@@ -173,6 +193,7 @@ int cmd_create(const struct verb_options *opt)
 	}
 	make_begin(&make, opt->args[0], kind);
 	make.force = opt->force;
+	make.dry = opt->dry_run;
 	if (set_options(&make, opt)) {
 		r = make_text(&make, "backing_file") ?
 			create_child(&make, opt) : finish(&make);

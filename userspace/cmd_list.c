@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* vdisk list: what is attached. */
+/* vdisk list: what is attached, or which devices use a file. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "dmctl.h"
 #include "line.h"
@@ -52,39 +53,91 @@ static struct json_object *line_json(const struct dmctl_device *dev,
 	return obj;
 }
 
-int cmd_list(const struct verb_options *opt)
+static void print_text(const struct dmctl_device *dev, const struct made *line)
+{
+	printf("%-16s %-10s %-4s %10s  %s\n", dev->name, line->format,
+	       line->mode, out_size(dev->size_sec * VDISK_SECTOR),
+	       out_name(line->path));
+}
+
+/* By any of its names. */
+static bool is_file(const struct stat *file, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st))
+		return false;
+	if (S_ISBLK(st.st_mode))
+		return S_ISBLK(file->st_mode) && st.st_rdev == file->st_rdev;
+	return st.st_dev == file->st_dev && st.st_ino == file->st_ino;
+}
+
+/* Of any layer: a parent is in use as well. */
+static bool uses(const struct line *line, const struct stat *file)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < line->nr; i++)
+		for (j = 0; j < line->layer[i].nr; j++)
+			if (line->layer[i].extent[j].path &&
+			    is_file(file, line->layer[i].extent[j].path))
+				return true;
+	return false;
+}
+
+static void tell(const struct dmctl_device *devs, unsigned int nr,
+		 const struct stat *file, const struct verb_options *opt)
 {
 	struct json_object *all = json_object_new_array();
-	struct dmctl_device *devs;
+	bool first = !opt->no_headings;
 	struct line line;
 	struct made made;
-	unsigned int nr, i;
-	int r;
+	unsigned int i;
 
-	r = dmctl_list(&devs, &nr);
-	if (r) {
-		out_error(NULL, "Device-mapper: %s", strerror(-r));
-		json_object_put(all);
-		return VERB_FAILED;
-	}
-	qsort(devs, nr, sizeof(*devs), by_name);
 	for (i = 0; i < nr; i++) {
 		line_parse(&line, devs[i].params);
 		made = made_of(&line);
-		if (opt->json)
+		if (file && !uses(&line, file)) {
+			line_free(&line);
+			continue;
+		}
+		if (opt->json) {
 			json_object_array_add(all, line_json(&devs[i], &made));
-		else
-			printf("%-16s %-10s %s %10s  %s\n", devs[i].name,
-			       made.format, made.mode,
-			       out_size(devs[i].size_sec * VDISK_SECTOR),
-			       out_name(made.path));
+		} else {
+			if (first)
+				printf("%-16s %-10s %-4s %10s  %s\n", "NAME",
+				       "FORMAT", "MODE", "SIZE", "FILE");
+			first = false;
+			print_text(&devs[i], &made);
+		}
 		line_free(&line);
-		free(devs[i].params);
 	}
-	free(devs);
 	if (opt->json)
 		out_json(all);
 	else
 		json_object_put(all);
+}
+
+int cmd_list(const struct verb_options *opt)
+{
+	struct stat file;
+	struct dmctl_device *devs;
+	unsigned int nr, i;
+	int r;
+
+	if (opt->nr_args && stat(opt->args[0], &file)) {
+		out_error(opt->args[0], "%s", strerror(errno));
+		return VERB_FAILED;
+	}
+	r = dmctl_list(&devs, &nr);
+	if (r) {
+		out_error(NULL, "Device-mapper: %s", strerror(-r));
+		return VERB_FAILED;
+	}
+	qsort(devs, nr, sizeof(*devs), by_name);
+	tell(devs, nr, opt->nr_args ? &file : NULL, opt);
+	for (i = 0; i < nr; i++)
+		free(devs[i].params);
+	free(devs);
 	return VERB_OK;
 }

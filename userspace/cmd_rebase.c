@@ -4,6 +4,7 @@
  * the old parent held and the new one does not goes into the image first, where
  * it is what it was, and then the new name.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -21,6 +22,8 @@ struct job {
 	struct chain child;
 	struct chain parent;
 	bool nobody;		/* there is no new parent */
+	bool dry;		/* nothing is written */
+	u64 kept;		/* sectors that had to become the image's own */
 	char *path;		/* of the new one */
 	u8 *old, *new;		/* CHUNK bytes each */
 };
@@ -60,6 +63,8 @@ static int keep(struct job *job, u64 sector, u64 sectors)
 		for (n = 1; i + n < sectors && differs(job, i + n) == differs(job, i);)
 			n++;
 		if (differs(job, i))
+			job->kept += n;
+		if (differs(job, i) && !job->dry)
 			r = vdisk_disk_write(job->child.disk, sector + i,
 					     job->old + i * VDISK_SECTOR, n);
 	}
@@ -116,7 +121,7 @@ static bool keep_all(struct job *job)
 	stopped = r >= 0 && sector < disk->size_sec;
 	if (stopped)
 		out_error(job->child.image, "Interrupted, the parent is as it was");
-	if (vdisk_disk_settle(disk) && r >= 0) {
+	if (!job->dry && vdisk_disk_settle(disk) && r >= 0) {
 		out_error(job->child.image, "%s", job->child.fault.text);
 		r = -EIO;
 	}
@@ -157,6 +162,7 @@ static bool open_parent(struct job *job, const char *image,
 	if (job->nobody)
 		return true;
 	popt.format = NULL;
+	popt.format_option = "-F";
 	if (opt->parent_format) {
 		popt.format = vdisk_format_find(opt->parent_format);
 		if (!popt.format) {
@@ -235,6 +241,15 @@ static bool is_found(const struct job *job, const char *name)
 					  top->path, top->format, name);
 }
 
+static bool would(const struct job *job, const struct verb_options *opt)
+{
+	printf("Would copy %llu bytes into %s, and name %s its parent\n",
+	       (unsigned long long)(job->kept * VDISK_SECTOR),
+	       out_name(job->child.image),
+	       job->nobody ? "nobody" : out_name(opt->parent));
+	return true;
+}
+
 static bool rebase(struct job *job, const struct verb_options *opt)
 {
 	bool good;
@@ -242,11 +257,12 @@ static bool rebase(struct job *job, const struct verb_options *opt)
 	if (!may_stand_on(job) || !is_found(job, opt->parent))
 		return false;
 	if (opt->unsafe)
-		return tell_parent(job, opt->parent);
+		return opt->dry_run ? would(job, opt) :
+				      tell_parent(job, opt->parent);
 	job->old = out_alloc(1, CHUNK);
 	job->new = out_alloc(1, CHUNK);
 	good = chain_check(&job->child) && keep_all(job) &&
-	       tell_parent(job, opt->parent);
+	       (opt->dry_run ? would(job, opt) : tell_parent(job, opt->parent));
 	free(job->old);
 	free(job->new);
 	return good;
@@ -256,8 +272,8 @@ static bool rebase(struct job *job, const struct verb_options *opt)
 static bool rebase_image(const char *image, const struct verb_options *opt,
 			 const struct verb_options *parent_opt)
 {
-	unsigned int flags = CHAIN_LOCK | CHAIN_WRITE;
-	struct job job = { .nobody = !*opt->parent };
+	unsigned int flags = CHAIN_LOCK | (opt->dry_run ? 0 : CHAIN_WRITE);
+	struct job job = { .nobody = !*opt->parent, .dry = opt->dry_run };
 	bool good = false;
 
 	if (!chain_open(&job.child, image, opt,
@@ -283,6 +299,8 @@ static bool rebase_attached(struct online *on, const struct verb_options *opt)
 			  "its user");
 		return false;
 	}
+	if (opt->dry_run)
+		return rebase_image(on->image, &on->opt, opt);
 	if (!online_suspend(on))
 		return false;
 	good = rebase_image(on->image, &on->opt, opt);

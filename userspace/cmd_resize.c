@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* vdisk resize: another size for the disk in an image. */
+#include <stdio.h>
+
 #include "chain.h"
 #include "make.h"
 #include "online.h"
@@ -7,17 +9,21 @@
 #include "rechain.h"
 #include "resize.h"
 
-/* [+|-]SIZE; true if it is one, of whole sectors. */
+/* [+|-]SIZE; true if it is one. The disk's size is what is rounded up. */
 static bool parse_size(const char *text, u64 old_sec, u64 *size_sec)
 {
 	char sign = *text == '+' || *text == '-' ? *text++ : 0;
 	u64 n;
 
-	if (!make_parse_size(text, &n) || n % VDISK_SECTOR)
-		return false;
-	n /= VDISK_SECTOR;
-	*size_sec = sign == '+' ? old_sec + n : sign == '-' ? old_sec - n : n;
-	return sign != '-' || n <= old_sec;
+	if (sign == '-') {
+		if (!make_parse_size(text, &n))
+			return false;
+		n /= VDISK_SECTOR;
+		*size_sec = old_sec - n;
+		return n <= old_sec;
+	}
+	return make_parse_sectors(text, &n) &&
+	       !vdisk_add(sign ? old_sec : 0, n, size_sec);
 }
 
 /* What is behind the new end goes, if it is nothing or the user says so. */
@@ -38,16 +44,41 @@ static bool may_shrink(struct chain *chain, u64 size_sec, bool shrink)
 	return false;
 }
 
+static bool try_resize(struct chain *chain, u64 size_sec)
+{
+	if (!rechain_may_size(chain, size_sec))
+		return false;
+	printf("Would make the disk of %s %llu bytes instead of %llu\n",
+	       out_name(chain->image),
+	       (unsigned long long)(size_sec * VDISK_SECTOR),
+	       (unsigned long long)(chain->disk->size_sec * VDISK_SECTOR));
+	return true;
+}
+
 static bool resize(struct chain *chain, const struct verb_options *opt)
 {
 	u64 size_sec;
 
 	if (parse_size(opt->args[1], chain->disk->size_sec, &size_sec))
 		return may_shrink(chain, size_sec, opt->shrink) &&
-		       rechain_size(chain, size_sec);
+		       (opt->dry_run ? try_resize(chain, size_sec) :
+				       rechain_size(chain, size_sec));
 	out_error(chain->image, "No size for the disk: %s",
 		  out_name(opt->args[1]));
 	return false;
+}
+
+static bool resize_image(const char *image, const struct verb_options *opt,
+			 unsigned int flags)
+{
+	struct chain chain;
+	bool good;
+
+	if (!chain_open(&chain, image, opt, flags))
+		return false;
+	good = resize(&chain, opt);
+	chain_close(&chain);
+	return good;
 }
 
 /*
@@ -59,6 +90,8 @@ static bool resize_attached(struct online *on, const struct verb_options *opt)
 	struct chain chain;
 	bool good;
 
+	if (opt->dry_run)
+		return resize_image(on->image, &on->opt, 0);
 	if (!online_suspend(on))
 		return false;
 	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE)) {
@@ -73,13 +106,12 @@ static bool resize_attached(struct online *on, const struct verb_options *opt)
 int cmd_resize(const struct verb_options *opt)
 {
 	struct online on;
-	struct chain chain;
-	bool good = false, ok;
+	bool good, ok;
 	u64 size_sec;
 
 	/* Is it one at all? Of which disk is not known yet. */
 	if (!parse_size(opt->args[1], ~0ull >> VDISK_SHIFT, &size_sec)) {
-		out_error(NULL, "Not a size in whole sectors: %s",
+		out_error(NULL, "Size is no number of bytes, as 10M: %s",
 			  out_name(opt->args[1]));
 		return VERB_USAGE;
 	}
@@ -87,10 +119,9 @@ int cmd_resize(const struct verb_options *opt)
 	if (online_find(&on, opt->args[0], opt, &ok)) {
 		good = ok && resize_attached(&on, opt);
 		online_end(&on);
-	} else if (chain_open(&chain, opt->args[0], opt,
-			      CHAIN_LOCK | CHAIN_WRITE)) {
-		good = resize(&chain, opt);
-		chain_close(&chain);
+	} else {
+		good = resize_image(opt->args[0], opt, CHAIN_LOCK |
+				    (opt->dry_run ? 0 : CHAIN_WRITE));
 	}
 	return good ? VERB_OK : VERB_FAILED;
 }

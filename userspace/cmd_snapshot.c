@@ -99,6 +99,8 @@ static int snapshot_attached(struct online *on)
 {
 	int r;
 
+	if (on->opt.dry_run)
+		return snapshot(&on->opt, on->image);
 	if (!online_suspend(on))
 		return VERB_FAILED;
 	r = snapshot(&on->opt, on->image);

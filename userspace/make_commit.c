@@ -306,6 +306,8 @@ bool make_commit(struct make *make)
 	sigset_t old;
 	bool good;
 
+	if (make->dry)
+		return true;
 	/* It may take long, and may be interrupted. */
 	if (!make_sync(make))
 		return false;

@@ -10,8 +10,7 @@
 #include "out.h"
 #include "progress.h"
 
-#define CHUNK (1u << 20)
-#define GRAIN 4096u		/* zeroes shorter than this are written */
+#define CHUNK (1ull << 20)
 #define GROW (4u << 20)		/* bytes the files grow by at a time */
 #define COMMIT (64ull << 20)	/* bytes after which tables are written */
 
@@ -36,6 +35,12 @@ static bool fail(const struct make *make, const struct target *to, int r)
 bool make_is_zero(const u8 *p, size_t len)
 {
 	return !len || (!*p && !memcmp(p, p + 1, len - 1));
+}
+
+u64 make_chunk(const struct make *make)
+{
+	/* Whole grains: there is none at its end that only looks short. */
+	return make->sparse ? vdisk_align(CHUNK, make->sparse, 0) : CHUNK;
 }
 
 static int open_part(struct target *to, const struct make_file *file)
@@ -95,26 +100,43 @@ static int close_target(struct target *to, int r)
 	return r;
 }
 
-/* Everything but grains of zeroes. */
-static int write_sparse(struct target *to, const u8 *p, size_t len, u64 sector)
+/* Bytes at @p that are zero grains, or that are none; up to @len. */
+static size_t same_kind(const u8 *p, size_t len, size_t grain, bool zero)
 {
-	size_t at = 0, end;
+	size_t n = 0, next;
+
+	while (n < len) {
+		next = vdisk_min(grain, len - n);
+		if (make_is_zero(p + n, next) != zero)
+			break;
+		n += next;
+	}
+	return n;
+}
+
+int make_write_sparse(const struct make *make, const u8 *p, size_t len,
+		      u64 sector, make_write_fn *write, void *arg)
+{
+	const size_t grain = make->sparse ? make->sparse : len;
+	size_t n;
+	bool zero;
 	int r = 0;
 
-	while (!r && at < len) {
-		end = at + vdisk_min(GRAIN, len - at);
-		if (make_is_zero(p + at, end - at)) {
-			at = end;
-			continue;
-		}
-		while (end < len &&
-		       !make_is_zero(p + end, vdisk_min(GRAIN, len - end)))
-			end += vdisk_min(GRAIN, len - end);
-		r = vdisk_disk_write(to->disk, sector + at / VDISK_SECTOR,
-				     p + at, (end - at) / VDISK_SECTOR);
-		at = end;
+	for (; !r && len; p += n, len -= n, sector += n / VDISK_SECTOR) {
+		/* Of -S 0 nothing is. */
+		zero = make->sparse && make_is_zero(p, vdisk_min(grain, len));
+		n = make->sparse ? same_kind(p, len, grain, zero) : len;
+		r = write(arg, zero ? NULL : p, sector, n / VDISK_SECTOR);
 	}
 	return r;
+}
+
+/* Grains of zeroes are left out. */
+static int write_new(void *arg, const u8 *p, u64 sector, u64 sectors)
+{
+	struct target *to = arg;
+
+	return p ? vdisk_disk_write(to->disk, sector, p, sectors) : 0;
 }
 
 /*
@@ -144,27 +166,34 @@ int make_map(struct chain *from, u64 sector, struct vdisk_hit *hit)
 	return 0;
 }
 
+bool make_is_hole(const struct make *make, const struct vdisk_hit *hit)
+{
+	return hit->kind == VDISK_ZERO && make->sparse &&
+	       hit->sectors * VDISK_SECTOR >= make->sparse;
+}
+
 static bool copy(const struct make *make, struct chain *from,
 		 struct target *to, int *r)
 {
 	const u64 size = from->disk->size_sec;
-	u64 sector, n, since = 0;
-	u8 *buf = out_alloc(1, CHUNK);
+	u64 sector, n, since = 0, chunk = make_chunk(make);
+	u8 *buf = out_alloc(1, chunk);
 	struct vdisk_hit hit;
 	bool good = true;
 
 	for (sector = 0; good && !*r && sector < size; sector += n) {
 		progress_show("copying", sector, size);
-		n = vdisk_min(CHUNK / VDISK_SECTOR, size - sector);
+		n = vdisk_min(chunk / VDISK_SECTOR, size - sector);
 		good = !make_map(from, sector, &hit);
-		if (good && hit.kind == VDISK_ZERO) {
+		if (good && make_is_hole(make, &hit)) {
 			n = hit.sectors;
 			continue;
 		}
 		good = good && !vdisk_disk_read(from->disk, sector, buf, n);
 		if (!good)
 			break;
-		*r = write_sparse(to, buf, n * VDISK_SECTOR, sector);
+		*r = make_write_sparse(make, buf, n * VDISK_SECTOR, sector,
+				       write_new, to);
 		since += n * VDISK_SECTOR;
 		if (!*r && since >= COMMIT) {
 			*r = vdisk_disk_flush(to->disk);
@@ -182,6 +211,8 @@ bool make_copy(struct make *make, struct chain *from)
 	bool read = true;
 	int r;
 
+	if (make->dry)
+		return true;
 	if (make->stream)
 		return make_copy_stream(make, from);
 	r = open_target(make, &to);

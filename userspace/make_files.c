@@ -107,6 +107,8 @@ static bool take_old(struct make_file *file, const struct stat *st)
 /* Why a file that is there may not be replaced, or NULL. */
 static const char *old_fault(const struct make *make, const struct stat *st)
 {
+	if (S_ISBLK(st->st_mode))
+		return "Is a block device (convert -n writes to it)";
 	if (!make->force)
 		return strerror(EEXIST);
 	if (S_ISDIR(st->st_mode))
@@ -127,8 +129,8 @@ static bool check_path(const struct make *make, const char *path,
 	const char *fault;
 	struct stat st;
 
-	if (lstat(path, &st)) {
-		if (errno != ENOENT)
+	if (make->nowhere || lstat(path, &st)) {
+		if (!make->nowhere && errno != ENOENT)
 			return fail(path, errno);
 		file->path = out_text("%s", path);
 		return true;
@@ -202,9 +204,24 @@ static void drop_file(struct make_file *file)
 		close(file->fd);
 	if (file->old_fd >= 0)
 		close(file->old_fd);
+	vdisk_store_close(file->memory);
 	free(file->path);
 	free(file->temp);
 	free(file->aside);
+}
+
+/* Of what is only tried: could there be such a file? */
+static int create_memory(const struct make *make, struct make_file *file)
+{
+	const char *slash = strrchr(file->path, '/');
+	char *dir = slash ? out_text("%.*s", (int)(slash - file->path + 1),
+				     file->path) : out_text(".");
+	int r = file->inside || make->nowhere ? 0 : access(dir, W_OK | X_OK);
+
+	free(dir);
+	if (!r)
+		file->memory = vdisk_store_memory();
+	return r;
 }
 
 /* Takes the names in @file over. */
@@ -215,7 +232,7 @@ static bool add(struct make *make, struct make_file file)
 
 	signals_hold(&old);
 	make->file = out_grow(make->file, make->nr + 1, sizeof(*make->file));
-	if (create(make, &file))
+	if (make->dry ? create_memory(make, &file) : create(make, &file))
 		err = errno;
 	else
 		make->file[make->nr++] = file;
@@ -255,7 +272,7 @@ bool make_file_inside(struct make *make, const char *name)
 
 	return add(make, (struct make_file){
 		.path = out_text("%s/%s", dir->path, name),
-		.temp = out_text("%s/%s", dir->temp, name),
+		.temp = dir->temp ? out_text("%s/%s", dir->temp, name) : NULL,
 		.inside = true, .fd = -1, .old_fd = -1,
 	});
 }
@@ -266,8 +283,13 @@ bool make_file_inside(struct make *make, const char *name)
 
 int make_store(const struct make_file *file, struct vdisk_store **store)
 {
-	int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0), r;
+	int fd, r;
 
+	if (file->memory) {
+		*store = vdisk_store_memory_share(file->memory);
+		return 0;
+	}
+	fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	r = vdisk_store_file(fd, store);

@@ -20,18 +20,69 @@ static bool parse_digits(const char *text, const char **end, u64 *v)
 	return p > text;
 }
 
+/*
+ * A unit as qemu-img, losetup and cryptsetup have it: k and KiB are 1024 bytes,
+ * KB is 1000, b is one. False if it is none of these.
+ */
+static bool parse_unit(const char *text, u64 *unit)
+{
+	static const char letters[] = "kmgtpe";
+	const char *letter;
+	u64 base = 1024;
+	int n;
+
+	*unit = 1;
+	if (!*text || ((*text | 0x20) == 'b' && !text[1]))
+		return true;
+	letter = strchr(letters, *text | 0x20);
+	if (!letter)
+		return false;
+	if (text[1] && !strcmp(text + 1, "B"))
+		base = 1000;
+	else if (text[1] && strcmp(text + 1, "iB"))
+		return false;
+	for (n = 0; n <= letter - letters; n++)
+		*unit *= base;
+	return true;
+}
+
+/* Digits behind the point: the part of @unit that they are, rounded down. */
+static bool parse_fraction(const char *text, const char **end, u64 *num,
+			   u64 *parts)
+{
+	if (!parse_digits(text, end, num))
+		return false;
+	for (*parts = 1; text < *end; text++)
+		if (vdisk_mul(*parts, 10, parts))
+			return false;
+	return true;
+}
+
 bool make_parse_size(const char *text, u64 *bytes)
 {
-	static const char units[] = "bkmgtpe";
-	const char *end, *unit;
+	u64 unit, num = 0, parts = 1;
+	const char *end;
 
 	if (!parse_digits(text, &end, bytes))
 		return false;
-	if (!*end)
-		return true;
-	unit = strchr(units, *end | 0x20);
-	return unit && !end[1] &&
-	       !vdisk_mul(*bytes, 1ull << (10 * (unit - units)), bytes);
+	if (*end == '.' && !parse_fraction(end + 1, &end, &num, &parts))
+		return false;
+	/* Half a byte is nothing. */
+	if (!parse_unit(end, &unit) || (parts > 1 && unit == 1) ||
+	    vdisk_mul(*bytes, unit, bytes))
+		return false;
+	num = (u64)((unsigned __int128)num * unit / parts);
+	return !vdisk_add(*bytes, num, bytes);
+}
+
+bool make_parse_sectors(const char *text, u64 *sectors)
+{
+	u64 bytes;
+
+	if (!make_parse_size(text, &bytes))
+		return false;
+	*sectors = vdisk_div_up(bytes, VDISK_SECTOR);
+	return true;
 }
 
 static bool is_choice(const struct make_option *o, const char *value)
@@ -157,6 +208,16 @@ bool make_takes_parent(const struct make_kind *kind)
 	return false;
 }
 
+bool make_given(const struct make *make, const char *name)
+{
+	const struct make_option *o;
+
+	for (o = make->kind->option; o->name; o++)
+		if (!strcmp(o->name, name))
+			return make->value[o - make->kind->option];
+	return false;
+}
+
 const char *make_text(const struct make *make, const char *name)
 {
 	const struct make_option *o;
@@ -183,4 +244,11 @@ bool make_flag(const struct make *make, const char *name)
 	const char *text = make_text(make, name);
 
 	return text && !strcmp(text, "on");
+}
+
+void make_tell(const struct make *make)
+{
+	printf("Would make %s, %s of %s\n", out_name(make->image),
+	       make->kind->format->name,
+	       out_size(make->size_sec * VDISK_SECTOR));
 }

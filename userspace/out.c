@@ -129,6 +129,24 @@ void out_warn(const char *subject, const char *fmt, ...)
 	va_end(args);
 }
 
+static enum out_level told;
+
+void out_tell(enum out_level level)
+{
+	told = vdisk_max(told, level);
+}
+
+void out_note(enum out_level level, const char *subject, const char *fmt, ...)
+{
+	va_list args;
+
+	if (level > told)
+		return;
+	va_start(args, fmt);
+	say(subject, "", fmt, args);
+	va_end(args);
+}
+
 const char *out_size(u64 bytes)
 {
 	static const char *const units[] = {

@@ -15,6 +15,11 @@
 void out_error(const char *subject, const char *fmt, ...) out_printf(2, 3);
 /* The same with "warning: " before what is said. */
 void out_warn(const char *subject, const char *fmt, ...) out_printf(2, 3);
+/* Lines on how things go, for --verbose and --debug: the same shape. */
+enum out_level { OUT_VERBOSE = 1, OUT_DEBUG };
+void out_tell(enum out_level level);
+void out_note(enum out_level level, const char *subject, const char *fmt, ...)
+	out_printf(3, 4);
 /* Until it is called with false, lines wait: nobody could take them. */
 void out_hold(bool hold);
 

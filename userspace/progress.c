@@ -18,6 +18,7 @@ static struct {
 	u64 began, next;	/* ms; 0 = not yet */
 	bool shown, held;
 	int terminal;		/* 0 = not known, 1 yes, -1 no */
+	bool wished;		/* from the start, whatever stderr is */
 } state;
 
 static u64 now_ms(void)
@@ -38,6 +39,13 @@ void progress_ask(void)
 	asked = 1;
 }
 
+void progress_wish(int wish)
+{
+	if (wish)
+		state.terminal = wish;
+	state.wished = wish > 0;
+}
+
 void progress_show(const char *what, u64 done, u64 all)
 {
 	u64 now;
@@ -55,7 +63,7 @@ void progress_show(const char *what, u64 done, u64 all)
 	now = now_ms();
 	if (!state.began) {
 		state.began = now;
-		state.next = now + FIRST_MS;
+		state.next = now + (state.wished ? 0 : FIRST_MS);
 	}
 	if (now < state.next)
 		return;

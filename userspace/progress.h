@@ -11,6 +11,9 @@
 /* @done of @all; may be called as often as is convenient. */
 void progress_show(const char *what, u64 done, u64 all);
 
+/* 1: show it also where there is no terminal; -1: never; 0: see above. */
+void progress_wish(int wish);
+
 /* While a device is suspended, nobody might take what a terminal is told. */
 void progress_hold(bool hold);
 

@@ -52,6 +52,12 @@ static bool may_resize(struct chain *chain, u64 size_sec)
 	return false;
 }
 
+bool rechain_may_size(struct chain *chain, u64 size_sec)
+{
+	return chain_check(chain) &&
+	       (too_long(chain, size_sec) || may_resize(chain, size_sec));
+}
+
 /* What the descriptor says of the last extent. */
 static bool tell_extent(struct chain *chain, u64 size_sec)
 {

@@ -18,6 +18,9 @@ void rechain_begin(void);
  */
 bool rechain_size(struct chain *chain, u64 size_sec);
 
+/* Could it? Nothing is written. What only shows while it is done is not seen. */
+bool rechain_may_size(struct chain *chain, u64 size_sec);
+
 /* Who a layer shall stand on. */
 struct rechain_parent {
 	const char *name;	/* as the child is to call it; "" = nobody */

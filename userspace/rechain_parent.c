@@ -151,7 +151,7 @@ bool rechain_stamp(struct chain *parent, struct chain *child)
 
 	if (!below->desc)
 		return true;
-	if (child->layer[0].desc &&
+	if (child && child->layer[0].desc &&
 	    !put_text(child->layer, set_cid(desc_text_read(child->layer),
 					    "parentCID", DESCRIPTOR_LONG_CID)))
 		return false;

@@ -33,6 +33,12 @@ int vdisk_store_punch(struct vdisk_store *store, u64 off, u64 len)
 	return store->ops->punch(store, off, len);
 }
 
+int vdisk_store_zero(struct vdisk_store *store, u64 off, u64 len, bool space)
+{
+	return store->ops->zero ? store->ops->zero(store, off, len, space)
+				: -EOPNOTSUPP;
+}
+
 static struct file_store *of(struct vdisk_store *store)
 {
 	return (struct file_store *)store;
@@ -140,6 +146,25 @@ static int file_punch(struct vdisk_store *store, u64 off, u64 len)
 	return 0;
 }
 
+/*
+ * Of a block device, both ways are promises that the bytes read zero: a discard
+ * that may leave what was there is another call. A device or file system that
+ * cannot do it, or not from these bytes on, is written to.
+ */
+static int file_zero(struct vdisk_store *store, u64 off, u64 len, bool space)
+{
+	int mode = space ? FALLOC_FL_ZERO_RANGE
+			 : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	u64 end;
+
+	if (!fits(off, len) || vdisk_add(off, len, &end) || end > store->length)
+		return -EINVAL;
+	if (!fallocate(of(store)->fd, mode, (off_t)off, (off_t)len))
+		return 0;
+	return errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS ||
+	       errno == ENODEV ? -EOPNOTSUPP : -errno;
+}
+
 /* A hole is filled with what it reads; where holes cannot be told, none is. */
 static int file_reserve(struct vdisk_store *store, u64 off, const void *now,
 			size_t len)
@@ -166,6 +191,7 @@ static const struct vdisk_store_ops file_ops = {
 	.flush		= file_flush,
 	.set_length	= file_set_length,
 	.punch		= file_punch,
+	.zero		= file_zero,
 	.reserve	= file_reserve,
 	.close		= file_close,
 };

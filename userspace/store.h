@@ -35,6 +35,9 @@ struct vdisk_store_ops {
 	/* Give the space of these bytes back; they read zero then. Optional. */
 	int (*punch)(struct vdisk_store *store, u64 off, u64 len);
 
+	/* These bytes read zero; @space: and have a place. Optional. */
+	int (*zero)(struct vdisk_store *store, u64 off, u64 len, bool space);
+
 	/*
 	 * @len bytes from @off on, which read as @now and go on doing so: space
 	 * for them, so that writing them later does not fail for want of it.
@@ -58,6 +61,11 @@ struct vdisk_store {
  * store's if it succeeds.
  */
 int vdisk_store_file(int fd, struct vdisk_store **store);
+
+/* One in memory, empty; what is zero takes none. */
+struct vdisk_store *vdisk_store_memory(void);
+/* The same once more, which is closed by itself. */
+struct vdisk_store *vdisk_store_memory_share(struct vdisk_store *store);
 
 static inline int vdisk_store_read(struct vdisk_store *store, u64 off,
 				   void *buf, size_t len)
@@ -94,5 +102,8 @@ int vdisk_store_set_length(struct vdisk_store *store, u64 len);
 
 /* Best effort: -EOPNOTSUPP where the store cannot. */
 int vdisk_store_punch(struct vdisk_store *store, u64 off, u64 len);
+
+/* These bytes read zero; -EOPNOTSUPP where that needs them written. */
+int vdisk_store_zero(struct vdisk_store *store, u64 off, u64 len, bool space);
 
 #endif /* _VDISK_STORE_H */

@@ -22,9 +22,11 @@ struct verb_options {
 	bool force_share;		/* do not look at locks */
 	bool shrink;			/* data may be lost */
 	bool repair;
+	bool repair_leaks;		/* nothing but lost space */
 	struct repair *heads;		/* mends headers before an image is opened */
 	bool unsafe;			/* rebase: change the name only */
 	const struct vdisk_format *format;	/* -f, or NULL: probe */
+	const char *format_option;	/* what says it, if it is not -f */
 	const char *out_format;
 	enum vdisk_size_rule size_rule;
 	const char *size_name;		/* as given, or NULL */
@@ -42,6 +44,18 @@ struct verb_options {
 	unsigned int nr_make;
 	bool make_help;			/* -o help */
 	bool force;			/* replace what is there */
+	bool dry_run;			/* change nothing */
+	bool quiet;
+	bool progress;
+	bool no_headings;
+	bool no_create;			/* convert: the output is there */
+	bool compress;
+	bool strict;			/* compare: sizes and holes, too */
+	unsigned int threads;		/* 0 = not given */
+	bool sparse_given;
+	u64 sparse;			/* zeroes of this length make a hole */
+	bool size_given;
+	u64 size;			/* measure: of an empty disk */
 	const char *parent;		/* -b */
 	const char *parent_format;	/* -F */
 	char **args;			/* what is no option */
@@ -51,12 +65,14 @@ struct verb_options {
 int cmd_attach(const struct verb_options *opt);
 int cmd_check(const struct verb_options *opt);
 int cmd_commit(const struct verb_options *opt);
+int cmd_compare(const struct verb_options *opt);
 int cmd_convert(const struct verb_options *opt);
 int cmd_create(const struct verb_options *opt);
 int cmd_detach(const struct verb_options *opt);
 int cmd_info(const struct verb_options *opt);
 int cmd_list(const struct verb_options *opt);
 int cmd_map(const struct verb_options *opt);
+int cmd_measure(const struct verb_options *opt);
 int cmd_probe(const struct verb_options *opt);
 int cmd_rebase(const struct verb_options *opt);
 int cmd_resize(const struct verb_options *opt);

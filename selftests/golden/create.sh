@@ -238,8 +238,8 @@ usage '^vdisk: Cannot write the format sesparse$' -f sesparse x.img 1M
 usage '^vdisk: How large\? ' -f vhd x.img
 usage '^vdisk: Usage: ' -f vhd
 usage '^vdisk: Size is zero$' -f vhd x.img 0
-usage '^vdisk: Size is not a multiple of 512: 1000$' -f vhd x.img 1000
-for size in 1x 1Mb -1 '' 1.5M 0x10 ' 1' 99999999999999999999 17000000T; do
+for size in 1x 1Mb 1Mi -1 '' 1.5 1.5b 1.M .5M 1..5M 1,5M 0x10 ' 1' 1e3 99999999999999999999 17000000T \
+	1.99999999999999999999G; do
 	usage '^vdisk: Size is no number of bytes' -f vhd -- x.img "$size"
 done
 usage '^vdisk: Unknown option: foo$' -f vhd -o foo=1 x.img 1M
@@ -252,6 +252,31 @@ usage '^vdisk: Option subformat is one of dynamic, fixed, not: thin$' -f vhd -o 
 usage '^vdisk: Option force_size takes on\|off, not: 1$' -f vhd -o force_size=1 x.img 1M
 usage '^vdisk: Option block_size takes SIZE, not: big$' -f vhd -o block_size=big x.img 1M
 usage '^vdisk: Option table_size takes NUMBER, not: 4k$' -f qed -o table_size=4k x.img 1M
+
+# Sizes as qemu-img, losetup and cryptsetup take them, rounded up to a sector.
+while read -r size bytes; do
+	"$vdisk" create -f raw size.raw "$size"
+	eq "a size of $size" "$(stat -c %s size.raw)" "$bytes"
+	rm -f size.raw
+done <<'END'
+1 512
+513 1024
+1000b 1024
+1000B 1024
+1k 1024
+1K 1024
+1KiB 1024
+10M 10485760
+10m 10485760
+10MiB 10485760
+10MB 10000384
+1.5M 1572864
+1.5MiB 1572864
+0.5k 512
+1.3k 1536
+1.001MB 1001472
+3G 3221225472
+END
 
 # Refused by what the formats can hold.
 while IFS='|' read -r args regex; do

@@ -30,7 +30,7 @@ plain()
 
 options()
 {
-	grep -oE -- '--[a-z]+(-[a-z]+)*' | sort -u | grep -vx -- --help | tr '\n' ' ' || true
+	grep -oE -- '--[a-z]+(-[a-z]+)*' | sort -u | grep -vxE -- '--(help|verbose|debug)' | tr '\n' ' ' || true
 }
 
 verbs=$(vdisk --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
@@ -45,6 +45,10 @@ for each in $verbs; do
 done
 eq "each option is explained" "$(section OPTIONS | grep -A1 '^\.TP' | options)" \
 	"$(for each in $verbs; do vdisk "$each" --help; done | grep -E '^  (-|--)' | cut -c 1-30 | options)"
+for each in --verbose --debug; do
+	t "$each is explained, once for all verbs" \
+		eval "section OPTIONS | grep -A1 '^\.TP' | grep -q -- '$each\b'"
+done
 eq "the keys of -o for what is there" \
 	"$(for key in $(vdisk attach --help | sed -n '/--options/,/--allow/p' |
 		grep -oE '[a-z_]+=|buffered'); do
@@ -110,9 +114,36 @@ touch files/one.vhd 'files/t wo.vhd'
 eq "completion: files" "$(complete_words vdisk info files/o)" "files/one.vhd "
 eq "completion: a name with a blank" "$(complete_words vdisk map files/t)" "files/t wo.vhd "
 eq "completion: a directory to allow" "$(complete_words vdisk map --allow-path file)" "files "
+# Values; bash cuts words at '='.
+while IFS='|' read -r line want; do
+	words=()
+	for word in $line; do words+=("${word#.}"); done
+	eq "completion: $line" "$(complete_words vdisk "${words[@]}")" "$(sorted <<<"$want")"
+done <<'END'
+info --format = q|qed
+check -r .|leaks all
+check --repair = .|leaks all
+check --repair files/o|files/one.vhd
+info --output j|json
+create -f vhd -o .|backing_file= backing_fmt= block_size= force_size= subformat=
+create -f vhd -o subformat = .|dynamic fixed
+create -f vhd -o subformat = f|fixed
+create -f vhd -o subformat = fixed,blo|fixed,block_size=
+convert -O vmdk -o compat6 = on,zeroed_grain = o|off on
+convert -O qed -o size = c|chs current
+snapshot -O qed -o cl|cluster_size=
+attach -o pre|prealloc_mode= prealloc_size=
+attach -o enospc = .|error queue
+attach -o commit = .|
+attach -o commit = 5 files/o|files/one.vhd
+convert -m .|
+measure --size 1G files/o|files/one.vhd
+create -b files/o|files/one.vhd
+list files/o|files/one.vhd
+END
 cat >bin/vdisk-list <<'END'
 #!/bin/bash
-[ "$1" = list ] || exec VDISK "$@"
+[ "$1 $2" = "list --noheadings" ] || exec VDISK "$@"
 printf '%-16s vhd        rw     10 MiB  /x y.vhd\n' web db
 END
 sed -i "s|VDISK|$(realpath "$vdisk")|" bin/vdisk-list
@@ -120,8 +151,8 @@ chmod +x bin/vdisk-list
 rm bin/vdisk && mv bin/vdisk-list bin/vdisk
 eq "completion: names of devices" "$(complete_words vdisk detach '')" "db web "
 eq "completion: nothing behind the name" "$(complete_words vdisk status web '')" ""
-eq "completion: attach wants a new name" "$(complete_words vdisk attach '')" ""
-eq "completion: and then a file" "$(complete_words vdisk attach -r new files/o)" "files/one.vhd "
+eq "completion: attach takes a file at once" "$(complete_words vdisk attach files/o)" "files/one.vhd "
+eq "completion: or behind a name" "$(complete_words vdisk attach -r new files/o)" "files/one.vhd "
 eq "completion: why takes both" "$(complete_words vdisk why w)" "web work "
 eq "completion: why a sector" "$(complete_words vdisk why web '')" ""
 
