@@ -66,10 +66,17 @@ static int set_tables(const struct vdisk_params *params,
 	if (off > params->file_len || len > params->file_len - off)
 		return vdisk_bad(step, "COWD directory is outside the file",
 				 le32_of(h->gd_offset));
-	/* Tables and grains were all added behind it. */
-	geom->data_off = vdisk_align(off + len, VDISK_SECTOR, 0);
+	/*
+	 * Where the directory follows the header, as it does in ESX's own, all
+	 * else was added behind it. Elsewhere it has room before it.
+	 */
+	geom->data_off = COWD_HEADER_LEN;
+	if (off == COWD_HEADER_LEN)
+		geom->data_off = vdisk_align(off + len, VDISK_SECTOR, 0);
 	geom->priv[VMDK_GD_OFF] = off;
-	geom->priv[VMDK_TABLE_MIN] = geom->data_off;
+	geom->priv[VMDK_GD_LEN] = vdisk_align(geom->priv[VMDK_GDES] *
+					      VMDK_ENTRY_LEN, VDISK_SECTOR, 0);
+	geom->priv[VMDK_TABLE_MIN] = COWD_HEADER_LEN;
 	geom->priv[VMDK_META_LEN] = COWD_HEADER_LEN;
 	geom->priv[VMDK_VERSION] = 1;
 	geom->priv[FREE_SECTOR] = le32_of(h->free_sector);

@@ -43,6 +43,11 @@ static int parallels_probe(const u8 *head, u32 head_len, const u8 *tail,
 	return le32_of(h.version) == PARALLELS_VERSION ? 90 : 30;
 }
 
+static u64 bat_off(u64 i)
+{
+	return PARALLELS_HEADER_LEN + i * PARALLELS_ENTRY_LEN;
+}
+
 static u64 disk_sectors(const struct parallels_header_disk *h, bool v2)
 {
 	u64 sectors = le64_of(h->nb_sectors);
@@ -147,6 +152,8 @@ static int check_features(struct vdisk_step *step, struct vdisk_geom *geom)
 	if (r)
 		return r;
 	if (le64_of(ext.magic) != PARALLELS_EXT_MAGIC) {
+		/* Nothing is there that a cluster could lie on. */
+		geom->priv[EXT_OFF] = 0;
 		read_only(geom, PARALLELS_EXT_DAMAGED);
 		return 0;
 	}
@@ -189,7 +196,7 @@ static int check_extension(const struct vdisk_params *params,
 	    vdisk_add(off, geom->unit_len, &end) || end > params->file_len)
 		return vdisk_bad(step, "Extension reaches past the file's end",
 				 ext_sec);
-	if (off < geom->data_off)
+	if (off < bat_off(geom->priv[ENTRIES]))
 		return vdisk_bad(step, "Extension lies in the BAT", ext_sec);
 	geom->priv[EXT_OFF] = off;
 	/* Reading needs none of it: a damaged one only forbids to write. */
@@ -273,7 +280,8 @@ static int parallels_open(const struct vdisk_params *params,
 /*
  * Where the cluster of entry @e lies, checked. QEMU up to 7.2 misplaces v1
  * clusters when the header gives no data offset, so that they need not be a
- * whole number of clusters away from it: only overlap is an error.
+ * whole number of clusters away from it: only overlap is an error. The data
+ * offset itself is a matter of who adds clusters; no reader needs it.
  */
 static int check_entry(const struct vdisk_geom *geom, struct vdisk_step *step,
 		       u32 e, u64 *off)
@@ -282,7 +290,7 @@ static int check_entry(const struct vdisk_geom *geom, struct vdisk_step *step,
 	u64 ext = geom->priv[EXT_OFF];
 
 	*off = e * geom->priv[ENTRY_LEN];
-	if (*off < geom->data_off)
+	if (*off < bat_off(geom->priv[ENTRIES]))
 		return vdisk_bad(step, "BAT entry points into the headers", e);
 	if (*off > end || geom->unit_len > end - *off)
 		return vdisk_bad(step, "BAT entry points past the file's end", e);
@@ -306,11 +314,6 @@ static u64 room_for(const struct vdisk_geom *geom,
 	if (geom->priv[EXT_OFF] > off)
 		end = vdisk_min(end, geom->priv[EXT_OFF]);
 	return vdisk_div(end - off, geom->unit_len);
-}
-
-static u64 bat_off(u64 i)
-{
-	return PARALLELS_HEADER_LEN + i * PARALLELS_ENTRY_LEN;
 }
 
 /* Neighbours on the disk that fare alike. */

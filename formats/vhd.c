@@ -19,6 +19,7 @@ enum vhd_priv {
 	TYPE,
 	BAT_OFF,	/* bytes */
 	BAT_ENTRIES,
+	BAT_LEN,	/* bytes, to the end of its last sector */
 	BLOCK_SHIFT,	/* log2 of sectors in a block */
 	BITMAP_LEN,	/* bytes, whole sectors */
 	HEADER_OFF,	/* bytes */
@@ -285,12 +286,32 @@ static int check_batmap(const struct vdisk_params *params,
 	return 0;
 }
 
+/*
+ * Where blocks may be looked for and put: behind the header and the BAT, unless
+ * there is room for a block in front of either. The specification lets both lie
+ * anywhere, and some writers put the BAT behind the blocks.
+ */
+static u64 first_block(const struct vdisk_geom *geom)
+{
+	u64 header = geom->priv[HEADER_OFF], bat = geom->priv[BAT_OFF];
+	u64 off = VHD_FOOTER_LEN;
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		if (header >= off && header - off < geom->unit_len)
+			off = header + VHD_HEADER_LEN;
+		if (bat >= off && bat - off < geom->unit_len)
+			off = bat + geom->priv[BAT_LEN];
+	}
+	return off;
+}
+
 static int open_sparse(const struct vdisk_params *params,
 		       struct vdisk_step *step, u64 header_off,
 		       struct vdisk_geom *geom)
 {
 	struct vhd_header_disk h;
-	u64 bat, entries, bat_end;
+	u64 bat, entries;
 	u32 block;
 	int r;
 
@@ -311,15 +332,15 @@ static int open_sparse(const struct vdisk_params *params,
 	if (entries * (block / VDISK_SECTOR) < geom->size_sec)
 		return vdisk_bad(step, "BAT is too short for the disk", entries);
 
-	bat_end = vdisk_align(bat + entries * 4, VDISK_SECTOR, 0);
 	geom->unit_sec = block / VDISK_SECTOR;
 	geom->priv[BAT_OFF] = bat;
 	geom->priv[BAT_ENTRIES] = entries;
+	geom->priv[BAT_LEN] = vdisk_align(entries * 4, VDISK_SECTOR, 0);
 	geom->priv[BLOCK_SHIFT] = (u64)__builtin_ctzll(geom->unit_sec);
 	geom->priv[HEADER_OFF] = header_off;
 	geom->priv[BITMAP_LEN] = vdisk_align(geom->unit_sec / 8, VDISK_SECTOR, 0);
 	geom->unit_len = geom->priv[BITMAP_LEN] + block;
-	geom->data_off = vdisk_max(header_off + VHD_HEADER_LEN, bat_end);
+	geom->data_off = first_block(geom);
 
 	/* Data on 4 KiB boundaries suits every medium; the bitmap precedes it. */
 	geom->unit_align = VDISK_BLOCK;
@@ -366,13 +387,41 @@ static int vhd_open(const struct vdisk_params *params, struct vdisk_step *step,
 	return r;
 }
 
+static bool overlap(u64 a, u64 a_len, u64 b, u64 b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+/* The copy of the footer, the header and the BAT are all that is always there. */
+static bool in_headers(const struct vdisk_geom *geom, u64 off)
+{
+	u64 len = geom->unit_len;
+
+	return off < VHD_FOOTER_LEN ||
+	       overlap(off, len, geom->priv[HEADER_OFF], VHD_HEADER_LEN) ||
+	       overlap(off, len, geom->priv[BAT_OFF], geom->priv[BAT_LEN]);
+}
+
+/* How many blocks fit from @off on, where a sound one is. */
+static u64 blocks_fit(const struct vdisk_geom *geom,
+		      const struct vdisk_step *step, u64 off)
+{
+	u64 end = step->data_end;
+
+	if (geom->priv[HEADER_OFF] > off)
+		end = vdisk_min(end, geom->priv[HEADER_OFF]);
+	if (geom->priv[BAT_OFF] > off)
+		end = vdisk_min(end, geom->priv[BAT_OFF]);
+	return vdisk_div(end - off, geom->unit_len);
+}
+
 /* Where block @e's bitmap starts, checked; 0 with step->why if it is wrong. */
 static u64 block_off(const struct vdisk_geom *geom, struct vdisk_step *step,
 		     u32 e)
 {
 	u64 off = (u64)e * VDISK_SECTOR;
 
-	if (off < geom->data_off)
+	if (in_headers(geom, off))
 		vdisk_bad(step, "BAT entry points into the headers", e);
 	else if (step->data_end < geom->unit_len ||
 		 off > step->data_end - geom->unit_len)
@@ -644,7 +693,7 @@ static bool walk_bat(const struct vdisk_geom *geom, u64 blk,
 		     struct vdisk_range *range)
 {
 	u64 off = geom->priv[BAT_OFF] + blk * 4;
-	u64 end = geom->priv[BAT_OFF] + geom->priv[BAT_ENTRIES] * 4;
+	u64 end = geom->priv[BAT_OFF] + geom->priv[BAT_LEN];
 
 	if (blk && off & (VDISK_BLOCK - 1))
 		return false;
@@ -660,8 +709,7 @@ static u64 run_of_blocks(const struct vdisk_geom *geom,
 {
 	u32 e = vdisk_be32(p), each = (u32)geom->unit_len / VDISK_SECTOR;
 
-	n = vdisk_min(n, vdisk_div(step->data_end - (u64)e * VDISK_SECTOR,
-				   geom->unit_len));
+	n = vdisk_min(n, blocks_fit(geom, step, (u64)e * VDISK_SECTOR));
 	/* The value of a free entry is nobody's place. */
 	n = vdisk_min(n, vdisk_div_up(VHD_FREE - e, each));
 	return vdisk_count_up(p, n, e, each, true);

@@ -195,8 +195,13 @@ static int set_front(struct vdisk_step *step, const struct vmdk_header_disk *h,
 	if (overhead > room)
 		return vdisk_bad(step, "VMDK overhead is past the end of the file",
 				 overhead);
+	/* Readers of the descriptor stop at its text's end: so may its place. */
+	if (desc && overhead > desc && end > overhead) {
+		end = overhead;
+		geom->priv[VMDK_DESC_LEN] = (end - desc) * VDISK_SECTOR;
+	}
 	/* Sector 1 is no table: some take the entry 1 for a table of zeroes. */
-	geom->priv[VMDK_TABLE_MIN] = vdisk_max(end, 2) * VDISK_SECTOR;
+	geom->priv[VMDK_TABLE_MIN] = 2 * VDISK_SECTOR;
 	geom->priv[OVERHEAD] = overhead * VDISK_SECTOR;
 	geom->data_off = vdisk_max(end, overhead) * VDISK_SECTOR;
 	geom->priv[VMDK_META_LEN] = VMDK_HEADER_LEN;
@@ -239,6 +244,39 @@ static int set_dirs(struct vdisk_step *step,
 			  geom->priv[VMDK_RGD_OFF], len))
 		r = vdisk_bad(step, "Grain directories overlap", rgd);
 	return r;
+}
+
+/*
+ * Most extents are made with all their tables, one behind the other behind the
+ * directory: where its first entry says so, that is no place for a grain. But it
+ * does not reach over where the grains are said to start.
+ */
+static int set_tables(struct vdisk_step *step, struct vdisk_geom *geom,
+		      enum vmdk_priv which)
+{
+	u64 off = geom->priv[which], len, one, end;
+	const u8 *p;
+
+	if (!off)
+		return 0;
+	len = vdisk_align(geom->priv[VMDK_GDES] * VMDK_ENTRY_LEN, VDISK_SECTOR,
+			  0);
+	geom->priv[which + 1] = len;
+	/* A stream's records say themselves what they are. */
+	if (geom->priv[VMDK_FOOTER_OFF])
+		return 0;
+	p = vdisk_want(step, off, VMDK_ENTRY_LEN);
+	if (!p)
+		return -EAGAIN;
+	if ((u64)vdisk_le32(p) * VDISK_SECTOR != off + len)
+		return 0;
+	one = vdisk_align(geom->priv[VMDK_GTES] * VMDK_ENTRY_LEN, VDISK_SECTOR,
+			  0);
+	end = off + len + geom->priv[VMDK_GDES] * one;
+	if (geom->priv[OVERHEAD] > off)
+		end = vdisk_min(end, geom->priv[OVERHEAD]);
+	geom->priv[which + 1] = vdisk_max(len, end - off);
+	return 0;
 }
 
 static void set_units(const struct vdisk_params *params,
@@ -286,6 +324,10 @@ static int vmdk_open(const struct vdisk_params *params, struct vdisk_step *step,
 		r = set_front(step, h, geom);
 	if (!r)
 		r = set_dirs(step, real, geom);
+	if (!r)
+		r = set_tables(step, geom, VMDK_GD_OFF);
+	if (!r)
+		r = set_tables(step, geom, VMDK_RGD_OFF);
 	if (!r)
 		set_units(params, h, geom);
 	return r;

@@ -211,11 +211,13 @@ enum vmdk_priv {
 	VMDK_GTES_SHIFT,	/* log2 of it, or VMDK_NO_SHIFT */
 	VMDK_GDES,		/* entries of a directory */
 	VMDK_GD_OFF,		/* bytes */
+	VMDK_GD_LEN,		/* bytes; with the tables right behind it */
 	VMDK_RGD_OFF,		/* bytes; 0 = no redundant tables */
-	VMDK_TABLE_MIN,		/* no grain table below this byte */
-	VMDK_META_LEN,		/* bytes of the header */
+	VMDK_RGD_LEN,		/* the same of the redundant one */
 	VMDK_DESC_OFF,		/* bytes; of the embedded descriptor */
 	VMDK_DESC_LEN,		/* bytes; 0 = none */
+	VMDK_TABLE_MIN,		/* no grain table below this byte */
+	VMDK_META_LEN,		/* bytes of the header */
 	VMDK_FOOTER_OFF,	/* bytes: its marker; 0 = no footer in use */
 	VMDK_VERSION,
 	VMDK_OWN,		/* from here on each format's own */
@@ -247,6 +249,10 @@ const char *vdisk_vmdk_grain_fault(const struct vdisk_geom *geom,
 				   u64 entry);
 const char *vdisk_vmdk_table_fault(const struct vdisk_geom *geom,
 				   const struct vdisk_step *step, u32 entry);
+
+/* Grains that follow each other from @off on end here at the latest. */
+u64 vdisk_vmdk_room_end(const struct vdisk_geom *geom,
+			const struct vdisk_step *step, u64 off);
 
 /*
  * Fill what follows from capacity, grain size and table size: VMDK_CAPACITY to

@@ -137,39 +137,6 @@ static enum vdisk_kind kind_of(const struct vdisk_geom *geom, u32 entry)
 	return is_packed(geom) ? VDISK_DEFLATE : VDISK_DATA;
 }
 
-const char *vdisk_vmdk_grain_fault(const struct vdisk_geom *geom,
-				   const struct vdisk_step *step, u64 grain,
-				   u64 entry)
-{
-	u64 off = entry * VDISK_SECTOR, end = limit_of(step), len;
-
-	if (off < geom->data_off)
-		return "Grain lies in the metadata";
-	if (is_packed(geom)) {
-		len = VMDK_GRAIN_HEAD + 1;
-	} else {
-		/* The last grain may be as short as the disk needs it. */
-		len = geom->priv[VMDK_CAPACITY] -
-		      (grain << geom->priv[VMDK_GRAIN_SHIFT]);
-		len = vdisk_min(len, geom->unit_sec) * VDISK_SECTOR;
-	}
-	if (off > end || len > end - off)
-		return "Grain ends past the file";
-	return NULL;
-}
-
-const char *vdisk_vmdk_table_fault(const struct vdisk_geom *geom,
-				   const struct vdisk_step *step, u32 entry)
-{
-	u64 off = (u64)entry * VDISK_SECTOR, end = limit_of(step);
-
-	if (off < geom->priv[VMDK_TABLE_MIN])
-		return "Grain table lies in the metadata";
-	if (off > end || table_len(geom) > end - off)
-		return "Grain table ends past the file";
-	return NULL;
-}
-
 static void split(const struct vdisk_geom *geom, u64 grain, struct place *p)
 {
 	u64 gtes = geom->priv[VMDK_GTES], shift = geom->priv[VMDK_GTES_SHIFT];
@@ -240,7 +207,7 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 			const struct vdisk_step *step, const struct place *first,
 			u64 done, u64 grain, u64 most)
 {
-	u64 off, entry = first->entry, n, i, whole;
+	u64 off, entry = first->entry, n, i, whole, end;
 	u32 gde, add = 0;
 	struct place p;
 	const u8 *e;
@@ -262,8 +229,10 @@ static u64 same_in_view(const struct vdisk_geom *geom,
 	if (first->kind == VDISK_DATA) {
 		add = (u32)geom->unit_sec;
 		entry += done * add;
-		off = vdisk_min(entry * VDISK_SECTOR, limit_of(step));
-		whole = (limit_of(step) - off) >> geom->priv[VMDK_GRAIN_SHIFT] >>
+		end = vdisk_vmdk_room_end(geom, step, (u64)first->entry *
+						      VDISK_SECTOR);
+		off = vdisk_min(entry * VDISK_SECTOR, end);
+		whole = (end - off) >> geom->priv[VMDK_GRAIN_SHIFT] >>
 			VDISK_SHIFT;
 	}
 	if (entry >> 32)
@@ -824,7 +793,9 @@ static int walk_table(const struct vdisk_geom *geom, struct vdisk_step *step,
 		       same_in_view(geom, step, &p, 1, grain + i, most) : 0;
 		if (more)
 			range->len = vdisk_min((more + 1) * geom->unit_len,
-					       limit_of(step) - range->off);
+					vdisk_vmdk_room_end(geom, step,
+							    range->off) -
+					range->off);
 		n = i + more;
 	}
 	s->gt += (u32)n;

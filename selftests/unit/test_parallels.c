@@ -315,6 +315,8 @@ static void test_extension(void)
 	T_OK(!STEP(&img, &step, parallels_open(&params, &step, &geom)) &&
 	     geom.flags & VDISK_GEOM_RDONLY,
 	     "who only reads is told of it, and may read");
+	put(&img, 32 * 512, PARALLELS_EXT_MAGIC, 8);
+	open_it(&img, &step, &geom);
 	STEP(&img, &step, parallels_mark(&geom, &step, true, &plan));
 	apply_phase(&img, &plan, VDISK_BEFORE);
 	T_EQ(vdisk_le64(img.mem + 56), 0, "a write drops the extension");
@@ -366,6 +368,7 @@ static void test_entries(void)
 		build(&img, rows[i].v2 ? &v2 : &v1);
 		img.len = 65536;
 		put(&img, 56, 40, 8);
+		put(&img, 40 * 512, PARALLELS_EXT_MAGIC, 8);
 		open_it(&img, &step, &geom);
 		put(&img, 64 + 1234 * 4, rows[i].entry, 4);
 		good = true;
@@ -437,6 +440,7 @@ static void test_walk(void)
 	build(&img, &v1);
 	img.len = 65536;
 	put(&img, 56, 40, 8);
+	put(&img, 40 * 512, PARALLELS_EXT_MAGIC, 8);
 	open_it(&img, &step, &geom);
 	put(&img, 64, 3, 4);
 	put(&img, 64 + 4 * 1007, 16, 4);

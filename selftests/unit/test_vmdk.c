@@ -181,7 +181,10 @@ static void test_entries(void)
 		{ 6, 1, NULL, VDISK_ZERO, 0, 7, 9 },
 		{ 6, 1, "Grain lies in the metadata", 0, 0, 3, 9 },
 		{ 6, 2, "Grain lies in the metadata", 0, 0, 7, 9 },
-		{ 6, 7, "Grain lies in the metadata", 0, 0, 3, 9 },
+		{ 6, 6, "Grain lies in the metadata", 0, 0, 3, 9 },
+		{ 6, 5, "Grain lies in the metadata", 0, 0, 3, 9 },
+		/* Below the overhead, but on nothing. */
+		{ 6, 7, NULL, VDISK_DATA, 8 * 512, 3, 9 },
 		{ 6, 17, "Grain ends past the file", 0, 0, 3, 9 },
 		{ 6, 0xffffffff, "Grain ends past the file", 0, 0, 3, 9 },
 		{ 6, 18, NULL, VDISK_DATA, 20 * 512, 3, 26 },
@@ -209,6 +212,31 @@ static void test_entries(void)
 		     t_name("entry %u of table %u: %s", rows[i].gte,
 			    rows[i].gde, rows[i].why ? rows[i].why : "good"));
 	}
+	image_free(&img);
+}
+
+/* No reader needs the overhead: wherever it says, the grains are the same. */
+static void test_overhead(void)
+{
+	static const u32 overhead[] = { 0, 1, 8, 9, 12, 24 };
+	struct vdisk_step step;
+	struct vdisk_geom geom;
+	struct layout l;
+	struct image img;
+	u32 i;
+
+	l = build(&img, &small);
+	img.len += 16 * 512;
+	put(&img, 6 * 512 + 4, 8, 4);
+	put(&img, 6 * 512 + 8, 16, 4);
+	for (i = 0; i < ARRAY(overhead); i++) {
+		put(&img, 64, overhead[i], 8);
+		T_OK(!open_it(&img, &step, &geom) &&
+		     maps_to(&img, &geom, 9, NULL, VDISK_DATA, 9 * 512) &&
+		     maps_to(&img, &geom, 17, NULL, VDISK_DATA, 17 * 512),
+		     t_name("grains at 8 and 16, overhead %u", overhead[i]));
+	}
+	T_EQ(l.end, 8, "the overhead is 8");
 	image_free(&img);
 }
 
@@ -578,6 +606,7 @@ int main(void)
 	test_geometry();
 	test_probe();
 	test_entries();
+	test_overhead();
 	test_runs();
 	test_plans();
 	test_discard();

@@ -17,9 +17,11 @@ static void test_geometry(void)
 	struct vdisk_params params = { .write = true };
 	struct vdisk_step step;
 	struct vdisk_geom geom;
+	u64 cursor = WALK_BLOCK + 1, block, bitmap;
+	struct vdisk_range range;
+	struct vdisk_extent e;
 	struct vdisk_fact fact;
 	struct image img;
-	u64 block, bitmap;
 	u32 i;
 
 	for (block = 4096; block <= 256 << 20; block *= 2) {
@@ -53,6 +55,26 @@ static void test_geometry(void)
 	memcpy(img.mem + img.len - 512, foot, 512);
 	T_OK(!open_it(&img, &step, &geom) && geom.data_off == 9216 &&
 	     geom.priv[BAT_OFF] == 512, "data starts behind header and BAT");
+	image_free(&img);
+
+	/* The BAT behind the blocks: they begin where the header ends. */
+	s = small;
+	s.bat = 1536 + 3 * 66048;
+	build(&img, &s, 512);
+	T_OK(!open_it(&img, &step, &geom) && geom.data_off == 1536 &&
+	     geom.priv[BAT_OFF] == s.bat, "room before the BAT is blocks'");
+	put(&img, bat_at, 3, 4);
+	put(&img, bat_at + 4, 3 + 129, 4);
+	put(&img, bat_at + 8, 3 + 2 * 129, 4);
+	put(&img, bat_at + 12, 4 + 2 * 129, 4);
+	T_EQ(STEP(&img, &step, vhd_map(&geom, &step, 2 * 128, 2, &e)), 0,
+	     "the block before the BAT is read");
+	T_EQ(STEP(&img, &step, vhd_map(&geom, &step, 3 * 128, 2, &e)), -EUCLEAN,
+	     "one that reaches into the BAT is not");
+	T_STR(step.why, "BAT entry points into the headers", "and why");
+	T_OK(!STEP(&img, &step, vhd_walk(&geom, &step, &cursor, &range)) &&
+	     range.kind == VDISK_RANGE_UNIT && range.len == 3 * 66048,
+	     "the three blocks are one run, which ends before the BAT");
 	image_free(&img);
 
 	build(&img, &differencing, 512);

@@ -83,6 +83,8 @@ def shifted(g):
 group("parallels-v1", "leak", (
     ("a cluster that is not aligned", shifted, "1 leaked clusters"),))
 group("parallels-v1", "fine", (
+    # Only writers that add clusters look at the data offset.
+    ("data offset behind clusters", p("data_off", 20), ""),
     ("upper half of the size", p("sectors", 5 << 32 | 6280), ""),
     ("empty-image flag over data", p("flags", 1), ""),
     ("part of a cluster at the end", lambda g: g.data().extend(bytes(999)), ""),
@@ -122,12 +124,16 @@ group("parallels-v2", "walk", (
 group("parallels-ext", "open", (
     ("extension past the end", p("ext_off", plus("ext_sec", 1)),
      "Extension reaches past the file's end: <ext_sec + 1>"),
-    ("extension in the headers", p("ext_off", 8), "Extension lies in the BAT: 8"),
     ("extension cut", cut(-1),
      "Extension reaches past the file's end: <ext_sec>"),
 ))
 group("parallels-ext", "write", (
     ("extension magic", poke("ext", "<Q", 5), "Format extension is damaged: 0"),
+    # What no extension is forbids no cluster to lie there.
+    ("extension before all clusters", p("ext_off", 8),
+     "Format extension is damaged: 0"),
+    ("extension over a cluster", p("ext_off", lambda g: g.at["c0"] * 16),
+     "Format extension is damaged: 0"),
     ("feature longer than the cluster", poke(
         lambda g: g.at["second"] + 16, "<I", 8192),
      "Format extension is damaged: 0"),

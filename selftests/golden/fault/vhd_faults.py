@@ -175,8 +175,33 @@ group("vhd-dynamic", "found", (
      footer("original_size", 1, "footer", False),
      "VHD has no good footer at its end: <length>"),
 ))
+
+
+def bat_at_the_end(blocks):
+    """The specification lets the BAT lie behind the blocks: as some writers do."""
+    def damage(g):
+        raw = g.data()
+        table = raw[1536:2048]
+        for b in blocks:
+            e = struct.unpack_from(">I", table, 4 * b)[0]
+            struct.pack_into(">I", table, 4 * b, e - 1)
+        raw[1536:-512] = raw[2048:-512] + table
+        struct.pack_into(">Q", raw, 512 + 16, len(raw) - 1024)
+        struct.pack_into(">I", raw, 512 + 36,
+                         vhd.checksum(raw[512:1536], 36))
+    return damage
+
+
 group("vhd-dynamic", "fine", (
     ("zeroes behind the BAT", poke(1536 + 64, "448s", b""), ""),
+    ("the BAT behind the blocks", bat_at_the_end((0, 5, 1, 15)), ""),
+))
+group("vhd-dynamic", "walk", (
+    ("the BAT behind the blocks, an entry in the BAT", also(
+        bat_at_the_end((0, 5, 1, 15)),
+        lambda g: struct.pack_into(">I", g.data(), len(g.data()) - 1024 + 36,
+                                   len(g.data()) // 512 - 130)),
+     "BAT entry points into the headers: <length // 512 - 130>", [9]),
 ))
 
 group("vhd-diff", "chain", (

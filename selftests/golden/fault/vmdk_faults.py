@@ -160,6 +160,14 @@ group("vmdk-sparse", "fine", (
     ("rgdOffset without the flag", also(k("flags", 1), k("rgd", ONES)), ""),
     ("an entry behind the last grain", gte(900, 2**32 - 1), ""),
     ("no descriptor", also(k("desc", 0), k("desc_size", 0)), ""),
+    # No reader needs the overhead to find a grain.
+    ("overhead behind grains", k("overhead", plus("start", 16)), ""),
+    ("overhead behind all grains", k("overhead", "end"), ""),
+    ("overhead 0", k("overhead", 0), ""),
+    ("overhead in the descriptor", k("overhead", 2), ""),
+))
+group("vmdk-child", "fine", (
+    ("overhead behind grains", k("overhead", plus("start", 9)), ""),
 ))
 group("vmdk-zeroed", "walk", (
     ("zeroed grains without the flag", k("flags", 3),
