@@ -38,25 +38,6 @@ const struct vdisk_format *vdisk_format_find(const char *name)
 	return NULL;
 }
 
-const struct vdisk_format *vdisk_format_probe(const u8 *head, u32 head_len,
-					      const u8 *tail, u32 tail_len)
-{
-	const struct vdisk_format *best = NULL;
-	int score, best_score = 0;
-	u32 i;
-
-	for (i = 0; vdisk_formats[i]; i++) {
-		if (!vdisk_formats[i]->probe)
-			continue;
-		score = vdisk_formats[i]->probe(head, head_len, tail, tail_len);
-		if (score > best_score) {
-			best_score = score;
-			best = vdisk_formats[i];
-		}
-	}
-	return best;
-}
-
 u32 vdisk_have(const struct vdisk_step *step, u64 off, u32 len,
 	       const u8 **data)
 {

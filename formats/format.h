@@ -313,7 +313,7 @@ struct vdisk_format {
 	 * How surely the bytes are of this format: 0 not at all, 100 surely. @head
 	 * is the file's beginning, @tail its last bytes (512 if there are as many,
 	 * and the odd bytes of a length that is no multiple of 512 with them, so
-	 * up to 1023). Optional.
+	 * up to 1023). probe.h asks about one end at a time. Optional.
 	 */
 	int (*probe)(const u8 *head, u32 head_len, const u8 *tail, u32 tail_len);
 
@@ -414,10 +414,6 @@ extern const struct vdisk_format vdisk_qed_format;
 
 /* By name or alias, exactly; NULL if unknown. */
 const struct vdisk_format *vdisk_format_find(const char *name);
-
-/* The surest format of these bytes, or NULL; arguments as probe(). */
-const struct vdisk_format *vdisk_format_probe(const u8 *head, u32 head_len,
-					      const u8 *tail, u32 tail_len);
 
 /*
  * For formats. vdisk_want(): a pointer to [off, off + len) inside one view, or

@@ -14,12 +14,6 @@
 #include "out.h"
 #include "repair.h"
 
-static const struct chain_kind *const kinds[] = {
-	&chain_vhd, &chain_vmdk, &chain_qed, &chain_bundle,
-};
-
-#define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
-
 int chain_fail(struct chain *chain, int err, char *why)
 {
 	free(chain->why);
@@ -188,22 +182,13 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 	}
 	part.path = file->path;
 	*file = (struct reach_file){ .fd = -1 };
-	if (!part.format)
-		part.format = vdisk_image_probe(part.store);
-	if (part.format && chain->opt->heads && chain->nr == 1) {
+	if (chain->opt->heads && chain->nr == 1) {
 		/* The headers first; it is then opened to be looked at. */
 		look.write = false;
 		repair_heads(chain->opt->heads, part.format, &part.store,
 			     &look);
 	}
-	if (part.format)
-		r = open_image(chain, &part, &look);
-	else
-		r = chain_fail(chain, -EINVAL, chain->nr > 1 ?
-			       out_text("Unknown format") :
-			       out_text("Unknown format (%s raw if it is raw)",
-					chain->opt->format_option ?
-					chain->opt->format_option : "-f"));
+	r = open_image(chain, &part, &look);
 	if (r)
 		drop_part(&part);
 	return r;
@@ -224,43 +209,6 @@ int chain_add_hole(struct chain *chain, const char *format, u64 sectors)
  * Files
  */
 
-static const struct chain_kind *kind_of(const struct reach_file *file)
-{
-	u8 head[VDISK_BLOCK];
-	ssize_t len = 0;
-	unsigned int i;
-
-	if (!file->directory)
-		len = pread(file->fd, head, sizeof(head), 0);
-	for (i = 0; i < NR_KINDS; i++)
-		if (kinds[i]->claims &&
-		    kinds[i]->claims(file, head, len > 0 ? (size_t)len : 0))
-			return kinds[i];
-	return NULL;
-}
-
-const char *chain_probe(const struct reach_file *file)
-{
-	const struct chain_kind *kind = kind_of(file);
-	const struct vdisk_format *format;
-	struct vdisk_store *store;
-	int fd;
-
-	if (kind)
-		return kind->format;
-	/* The store closes what it is given. */
-	fd = dup(file->fd);
-	if (fd < 0)
-		return NULL;
-	if (vdisk_store_file(fd, &store)) {
-		close(fd);
-		return NULL;
-	}
-	format = vdisk_image_probe(store);
-	vdisk_store_close(store);
-	return format ? format->name : NULL;
-}
-
 int chain_add_file(struct chain *chain, struct reach_file *file,
 		   const struct vdisk_format *format, bool write)
 {
@@ -268,18 +216,25 @@ int chain_add_file(struct chain *chain, struct reach_file *file,
 		.write = write,
 		.size_rule = chain->opt->size_rule,
 	};
-	const struct chain_kind *kind = kind_of(file);
+	const char *option = chain->opt->format_option;
+	struct chain_probe probe;
 	int r;
 
-	if (kind && (!format || !strcmp(kind->format, format->name)))
-		return kind->open(chain, file, write);
-	chain_new_layer(chain, file->path, NULL);
-	r = chain_add_part(chain, file, format, &opts);
+	if (chain->nr)
+		option = NULL;
+	else if (!option)
+		option = "-f";
+	chain_probe(&probe, file, format, option);
+	if (probe.why) {
+		reach_close(file);
+		return chain_fail(chain, -EINVAL, probe.why);
+	}
+	if (probe.kind)
+		return probe.kind->open(chain, file, write);
+	chain_new_layer(chain, file->path, probe.format->name);
+	r = chain_add_part(chain, file, probe.format, &opts);
 	if (r)
 		chain_drop_layer(chain);
-	else
-		chain_newest(chain)->format =
-			chain_newest(chain)->part[0].format->name;
 	return r;
 }
 
@@ -348,9 +303,10 @@ static int add_parent(struct chain *chain, bool open)
 	unsigned int i;
 	int r;
 
-	for (i = 0; i < NR_KINDS && !kind; i++)
-		if (kinds[i]->names && !strcmp(kinds[i]->format, layer->format))
-			kind = kinds[i];
+	for (i = 0; chain_kinds[i] && !kind; i++)
+		if (chain_kinds[i]->names &&
+		    !strcmp(chain_kinds[i]->format, layer->format))
+			kind = chain_kinds[i];
 	if (!kind)
 		return 1;
 	r = kind->names(chain, layer, &names);
@@ -370,9 +326,10 @@ static void spell(const char *format, const char *name,
 {
 	unsigned int i;
 
-	for (i = 0; i < NR_KINDS; i++)
-		if (kinds[i]->spell && !strcmp(kinds[i]->format, format))
-			kinds[i]->spell(name, names);
+	for (i = 0; chain_kinds[i]; i++)
+		if (chain_kinds[i]->spell &&
+		    !strcmp(chain_kinds[i]->format, format))
+			chain_kinds[i]->spell(name, names);
 	if (!names->nr)
 		names->name[names->nr++] = out_text("%s", name);
 }

@@ -56,8 +56,8 @@ struct chain {
 	int parent_err;			/* CHAIN_SOFT: of a parent; why says it */
 };
 
-/* The format of what is open at @file, as a user calls it, or NULL. */
-const char *chain_probe(const struct reach_file *file);
+/* The format of what is open at @file, as a user calls it; or NULL and @why. */
+const char *chain_probe_name(const struct reach_file *file, char **why);
 
 /*
  * Would an image of @format at @place (see reach.h), which is called @image, find

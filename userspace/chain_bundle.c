@@ -28,17 +28,20 @@ static bool has_description(const char *path)
  * The directory, its description, or the empty file of the bundle's name that
  * lies in it. An image in it is taken for what it is.
  */
-static bool bundle_claims(const struct reach_file *file, const u8 *head,
-			  size_t len)
+static bool bundle_claims(const struct reach_file *file)
 {
 	struct stat st;
 
 	if (file->directory)
 		return !faccessat(file->fd, BUNDLE_FILE, F_OK, 0);
-	if (len)
-		return memmem(head, len, "<Parallels_disk_image", 21);
 	return !fstat(file->fd, &st) && S_ISREG(st.st_mode) && !st.st_size &&
 	       has_description(file->path);
+}
+
+static bool bundle_takes(const struct vdisk_claim *claim)
+{
+	return claim->kind == VDISK_CLAIM_TEXT &&
+	       claim->format == &vdisk_parallels_format;
 }
 
 static int read_bundle(struct chain *chain, int fd, struct bundle *bundle)
@@ -153,5 +156,6 @@ static int bundle_open(struct chain *chain, struct reach_file *file, bool write)
 const struct chain_kind chain_bundle = {
 	.format	= "parallels",
 	.claims	= bundle_claims,
+	.takes	= bundle_takes,
 	.open	= bundle_open,
 };

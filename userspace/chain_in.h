@@ -7,6 +7,7 @@
 #ifndef _VDISK_CHAIN_IN_H
 #define _VDISK_CHAIN_IN_H
 
+#include "../formats/probe.h"
 #include "chain.h"
 
 /* Takes @why over; returns @err. */
@@ -40,6 +41,23 @@ int chain_add_file(struct chain *chain, struct reach_file *file,
 /* Lock a file that is no part, as chain_add_part() locks those. */
 int chain_lock(struct chain *chain, int fd, bool write);
 
+/*
+ * What a file is: of @format, if that is not NULL, or of what both its ends
+ * say. Either of a kind that opens it, or of a format, or @why it is not known
+ * (to be freed): the only place where a guess is made. @option is the one by which
+ * the user says the format; NULL for a parent, whose child says it.
+ */
+struct chain_kind;
+
+struct chain_probe {
+	const struct chain_kind *kind;
+	const struct vdisk_format *format;
+	char *why;
+};
+
+void chain_probe(struct chain_probe *probe, const struct reach_file *file,
+		 const struct vdisk_format *format, const char *option);
+
 /* What a layer's image calls its parent, in the order to be tried. */
 #define CHAIN_MAX_NAMES 6
 
@@ -51,8 +69,10 @@ struct chain_names {
 /*
  * How an image of several files is found and opened.
  *
- * claims()	is it of this kind? @head is the file's beginning. Optional.
- * open()	as chain_add_file(), of what was claimed. With claims.
+ * claims()	is it of this kind though no byte of it says so? Optional.
+ * takes()	is it of this kind because of the bytes that make this claim?
+ *		Optional.
+ * open()	as chain_add_file(), of what was claimed. With claims or takes.
  * names()	what the layer calls its parent: 1 if it has one, 0 if not.
  *		Optional.
  * parent()	one of these names was opened: add it, or -ESTALE if it is not
@@ -63,8 +83,8 @@ struct chain_names {
  */
 struct chain_kind {
 	const char *format;	/* of the layers; as a user calls it */
-	bool (*claims)(const struct reach_file *file, const u8 *head,
-		       size_t len);
+	bool (*claims)(const struct reach_file *file);
+	bool (*takes)(const struct vdisk_claim *claim);
 	int (*open)(struct chain *chain, struct reach_file *file, bool write);
 	int (*names)(struct chain *chain, const struct chain_layer *layer,
 		     struct chain_names *names);
@@ -73,6 +93,7 @@ struct chain_kind {
 	void (*spell)(const char *name, struct chain_names *names);
 };
 
+extern const struct chain_kind *const chain_kinds[];	/* ended by NULL */
 extern const struct chain_kind chain_vhd;
 extern const struct chain_kind chain_vmdk;
 extern const struct chain_kind chain_qed;

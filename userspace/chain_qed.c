@@ -43,8 +43,7 @@ static int qed_names(struct chain *chain, const struct chain_layer *layer,
 
 /*
  * The format of a backing file is only recorded if it is raw. Otherwise it must
- * show what it is: taking what shows nothing for raw would let a guest that
- * once wrote a header into its raw disk choose what it is taken for.
+ * show what it is, as an image that a user names.
  */
 static int qed_parent(struct chain *chain, struct reach_file *file,
 		      unsigned int child)
@@ -55,8 +54,6 @@ static int qed_parent(struct chain *chain, struct reach_file *file,
 	if (!r && le64_of(h.features) & QED_NO_PROBE)
 		return chain_add_file(chain, file, vdisk_format_find("raw"),
 				      false);
-	if (!r && !chain_probe(file))
-		r = chain_fail(chain, -EINVAL, out_text("Unknown format"));
 	if (!r)
 		return chain_add_file(chain, file, NULL, false);
 	reach_close(file);

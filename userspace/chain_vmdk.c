@@ -65,11 +65,11 @@ static const char *sparse_name_of(const struct reach_file *file)
 	return sparse_name(head, len < 0 ? 0 : (size_t)len);
 }
 
-static bool vmdk_claims(const struct reach_file *file, const u8 *head,
-			size_t len)
+static bool vmdk_takes(const struct vdisk_claim *claim)
 {
-	return !file->directory &&
-	       (sparse_name(head, len) || descriptor_probe(head, len));
+	return claim->format == &vdisk_vmdk_format ||
+	       claim->format == &vdisk_cowd_format ||
+	       claim->format == &vdisk_sesparse_format;
 }
 
 /* SPARSE is said of two kinds, and the file knows which. */
@@ -286,7 +286,7 @@ static int vmdk_parent(struct chain *chain, struct reach_file *file,
 
 const struct chain_kind chain_vmdk = {
 	.format	= "vmdk",
-	.claims	= vmdk_claims,
+	.takes	= vmdk_takes,
 	.open	= vmdk_open,
 	.names	= vmdk_names,
 	.parent	= vmdk_parent,

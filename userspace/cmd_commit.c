@@ -227,7 +227,7 @@ static bool commit_attached(struct online *on)
 		unlock_parent(&held);
 		online_resume(on);
 	} else if (commit_image(on->image, &on->opt, path, format, true)) {
-		on->opt.format = format == &vdisk_raw_format ? format : NULL;
+		on->opt.format = format;
 		good = online_replace(on, path);
 	} else {
 		good = false;

@@ -83,29 +83,6 @@ static char *bad(const struct line *l, const char *what)
 	return out_text("Descriptor line %u: %s", l->nr, what);
 }
 
-bool descriptor_probe(const void *text, size_t len)
-{
-	const char *p = text, *end = p + len, *eq;
-	struct line l = { .nr = 0 }, key;
-
-	while (next_line(&p, end, &l)) {
-		if (l.p == l.end)
-			continue;
-		if (*l.p == '#') {
-			l.p++;
-			trim(&l);
-			if (same(l.p, l.end, "Disk DescriptorFile"))
-				return true;
-			continue;
-		}
-		eq = memchr(l.p, '=', (size_t)(l.end - l.p));
-		key = (struct line){ .p = l.p, .end = eq ? eq : l.p };
-		trim(&key);
-		return same(key.p, key.end, "version");
-	}
-	return false;
-}
-
 static int one_of(const struct line *word, const char *const *names)
 {
 	int i;

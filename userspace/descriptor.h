@@ -44,9 +44,6 @@ struct descriptor {
 	u64 sectors;		/* of all */
 };
 
-/* Do the bytes begin like a descriptor? */
-bool descriptor_probe(const void *text, size_t len);
-
 /*
  * Parse @text, up to a zero byte if there is one. NULL on success, else what is
  * wrong, for the caller to free. descriptor_free() in any case.

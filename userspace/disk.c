@@ -216,20 +216,6 @@ int vdisk_image_walk(struct vdisk_image *image, u64 *cursor,
  * Images
  */
 
-const struct vdisk_format *vdisk_image_probe(struct vdisk_store *store)
-{
-	u8 head[VDISK_BLOCK], tail[2 * VDISK_SECTOR];
-	u64 len = store->length;
-	u32 head_len, tail_len;
-
-	head_len = (u32)vdisk_min(len, sizeof(head));
-	tail_len = (u32)vdisk_min(len, VDISK_SECTOR + len % VDISK_SECTOR);
-	if (vdisk_store_read(store, 0, head, head_len) ||
-	    vdisk_store_read(store, len - tail_len, tail, tail_len))
-		return NULL;
-	return vdisk_format_probe(head, head_len, tail, tail_len);
-}
-
 static int open_geom(struct vdisk_image *image)
 {
 	struct vdisk_params params = {

@@ -128,9 +128,6 @@ int vdisk_image_close(struct vdisk_image *image);
 /* Frees @image as it is, like a crash of the program. */
 void vdisk_image_drop(struct vdisk_image *image);
 
-/* The surest format of what @store holds; NULL if there is none, or no read. */
-const struct vdisk_format *vdisk_image_probe(struct vdisk_store *store);
-
 /* Steps of the format, driven to their end. Sectors are the image's own. */
 int vdisk_image_map(struct vdisk_image *image, u64 sector, u64 sectors,
 		    struct vdisk_extent *extent);

@@ -116,9 +116,9 @@ static void keep_options(struct online *on, const struct line *line)
 		opt->space[k] = option_of(on->dev.params, key);
 		free(key);
 	}
-	/* What shows no format was given one; a flat extent has a descriptor. */
+	/* It is what the device takes it for; an extent has a descriptor. */
 	opt->format = NULL;
-	if (ext && !strcmp(ext->format, "raw") && !strcmp(ext->path, on->image))
+	if (ext && !strcmp(ext->path, on->image))
 		opt->format = vdisk_format_find(ext->format);
 }
 

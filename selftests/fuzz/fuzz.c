@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../../formats/probe.h"
 #include "../crash/model.h"
 #include "fuzz.h"
 
@@ -632,12 +633,13 @@ static void check_probe(struct fuzz *fz)
 				      fz->file_len % VDISK_SECTOR);
 	u8 *head = malloc(head_len + !head_len);
 	u8 *tail = malloc(tail_len + !tail_len);
+	struct vdisk_claim claim[VDISK_MAX_CLAIMS];
 
 	if (!head || !tail)
 		abort();
 	read_image(fz, 0, head, head_len);
 	read_image(fz, fz->file_len - tail_len, tail, tail_len);
-	vdisk_format_probe(head, head_len, tail, tail_len);
+	vdisk_probe(head, head_len, tail, tail_len, claim);
 	free(head);
 	free(tail);
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "../crash/model.h"
+#include "../../formats/probe.h"
 #include "fuzz.h"
 
 enum { MAX_SEEDS = 64, MAX_INPUT = 70000 };
@@ -80,12 +81,14 @@ static void add_image(const char *path)
 {
 	static u8 image[MAX_INPUT];
 	size_t n = read_file(path, image, sizeof(image) - FUZZ_HEAD_LEN);
-	const struct vdisk_format *format;
+	struct vdisk_claim claim[VDISK_MAX_CLAIMS];
+	const struct vdisk_format *format = NULL;
 	u8 i;
 
-	format = vdisk_format_probe(image, (u32)vdisk_min(n, VDISK_BLOCK),
-				    image + n - vdisk_min(n, VDISK_SECTOR),
-				    (u32)vdisk_min(n, VDISK_SECTOR));
+	if (vdisk_probe(image, (u32)vdisk_min(n, VDISK_BLOCK),
+			image + n - vdisk_min(n, VDISK_SECTOR),
+			(u32)vdisk_min(n, VDISK_SECTOR), claim))
+		format = claim[0].format;
 	for (i = 0; format && vdisk_formats[i] != format; i++)
 		;
 	if (format && nr_seeds < MAX_SEEDS)

@@ -86,7 +86,7 @@ with open("onraw.qed", "r+b") as f:
     f.write(b"\x01")
 END
 refused "QED on a file that shows nothing, not said to be raw" \
-	"onraw.qed: Parent: in.raw: Unknown format$" "$vdisk" table onraw.qed
+	"onraw.qed: Parent: in.raw: Unknown format \\(rebase -u -F raw if it is raw\\)$" "$vdisk" table onraw.qed
 cp base.qed loop.qed
 qemu-img rebase -u -f qed -b loop.qed -F qed loop.qed
 refused "QED on itself" "Parent: .*loop.qed is in the chain twice$" "$vdisk" table loop.qed

@@ -160,16 +160,18 @@ d = json.load(sys.stdin); print(d["leaks"], d["corruptions"], d["allocated-clust
 	"1 0 2"
 
 # The first sectors of a fixed disk are the guest's: what it writes there must
-# not make the disk another.
+# not make the disk another. See probe.sh for the other way round.
 python3 -c 'import random, sys
 sys.stdout.buffer.write(random.Random(3).randbytes(8 << 20))' >"$tmp/in.raw"
 qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on "$tmp/in.raw" \
 	"$tmp/fixed.vhd"
 "$here/vhd.py" forge "$tmp/fixed.vhd"
 head -c $((8 << 20)) "$tmp/fixed.vhd" >"$tmp/forged.raw"
-reads "a forged header in a fixed disk is data" "$tmp/forged.raw" "$tmp/fixed.vhd"
+refused "a forged header in a fixed disk is no reason to guess" \
+	"Begins as dynamic vhd, ends as fixed vhd: .*\(see -f\)$" "$vdisk" table "$tmp/fixed.vhd"
+reads "a forged header in a fixed disk is data" "$tmp/forged.raw" "$tmp/fixed.vhd" -f vhd
 t "a forged header does not make it dynamic" \
-	eval "'$vdisk' info '$tmp/fixed.vhd' | grep -q 'subformat: fixed'"
+	eval "'$vdisk' info -f vhd '$tmp/fixed.vhd' | grep -q 'subformat: fixed'"
 truncate -s -512 "$tmp/fixed.vhd"
 "$here/vhd.py" forge "$tmp/fixed.vhd"
 cp "$tmp/fixed.vhd" "$tmp/noend.vhd"

@@ -195,33 +195,10 @@ static void test_many(void)
 	free(text);
 }
 
-static void test_probe(void)
-{
-	static const struct {
-		const char *text;
-		bool is;
-	} p[] = {
-		{ HEAD, true }, { "version=1\n", true },
-		{ "\n \n# a comment\nversion=1", true },
-		{ "#  disk DESCRIPTORFILE  \r\n", true },
-		{ "Version = 3\n", true },
-		{ "", false }, { "\n\n", false }, { "# a comment\n", false },
-		{ "CID=1\n", false }, { "versions=1\n", false },
-		{ "version 1\n", false }, { "x\nversion=1\n", false },
-		{ "\x7f" "ELF", false },
-	};
-	unsigned int i;
-
-	for (i = 0; i < sizeof(p) / sizeof(p[0]); i++)
-		T_EQ(descriptor_probe(p[i].text, strlen(p[i].text)), p[i].is,
-		     t_name("probe %u", i));
-}
-
 int main(void)
 {
 	test_rows();
 	test_texts();
 	test_many();
-	test_probe();
 	return T_DONE();
 }

@@ -2,7 +2,6 @@
 /* The table of formats, views and their borders, needs, plans. */
 #include "test.h"
 #include "../../formats/format.c"
-#include "../../formats/vhd.h"
 #include "steps.h"
 
 #define ARRAY(a) (sizeof(a) / sizeof((a)[0]))
@@ -54,145 +53,6 @@ static void test_find(void)
 			     t_name("%s is not also %s", f->name,
 				    vdisk_formats[j]->name));
 	}
-}
-
-enum {
-	H_ZERO, H_PARALLELS_1, H_PARALLELS_2, H_QED, H_VMDK, H_COWD, H_SESPARSE,
-	H_VHD, H_VHD_BAD, H_TEXT, H_NOISE, NR_HEADS,
-};
-
-static void footer(u8 *f)
-{
-	memset(f, 0, 512);
-	memcpy(f, "conectix", 8);
-	vdisk_store(f + 12, 0x10000, 4, true);
-	vdisk_store(f + 64, vhd_checksum(f, 512, 64), 4, true);
-}
-
-static void head_of(u32 kind, u8 *h)
-{
-	u32 i;
-
-	memset(h, 0, 4096);
-	switch (kind) {
-	case H_PARALLELS_1:
-	case H_PARALLELS_2:
-		memcpy(h, kind == H_PARALLELS_1 ? "WithoutFreeSpace"
-						: "WithouFreSpacExt", 16);
-		vdisk_store(h + 16, 2, 4, false);
-		vdisk_store(h + 28, 2048, 4, false);
-		vdisk_store(h + 32, 10, 4, false);
-		vdisk_store(h + 36, 20480, 4, false);
-		vdisk_store(h + 48, 2048, 4, false);
-		break;
-	case H_QED:
-		memcpy(h, "QED", 4);
-		vdisk_store(h + 4, 65536, 4, false);
-		vdisk_store(h + 8, 4, 4, false);
-		vdisk_store(h + 12, 1, 4, false);
-		break;
-	case H_VMDK:
-		memcpy(h, "KDMV", 4);
-		vdisk_store(h + 4, 1, 4, false);
-		vdisk_store(h + 8, 3, 4, false);
-		vdisk_store(h + 12, 20480, 8, false);
-		vdisk_store(h + 20, 128, 8, false);
-		vdisk_store(h + 44, 512, 4, false);
-		break;
-	case H_COWD:
-		memcpy(h, "COWD", 4);
-		vdisk_store(h + 4, 1, 4, false);
-		break;
-	case H_SESPARSE:
-		vdisk_store(h, 0xCAFEBABE, 8, false);
-		vdisk_store(h + 8, 0x200000001ull, 8, false);
-		break;
-	case H_VHD_BAD:
-	case H_VHD:
-		footer(h);
-		h[100] = kind == H_VHD_BAD;
-		break;
-	case H_TEXT:
-		strcpy((char *)h, "# Disk DescriptorFile\nversion=1\n");
-		break;
-	case H_NOISE:
-		for (i = 0; i < 4096; i++)
-			h[i] = (u8)steps_random();
-	}
-}
-
-/*
- * What the head and the tail of a file say. The tail's footer decides over
- * anything that a guest could have put in the first sectors of a fixed disk.
- */
-static void test_probe(void)
-{
-	static const struct {
-		const char *name;
-		u32 head, head_len;
-		u32 tail, tail_len;	/* a good footer at the end of these */
-		const char *format;
-	} rows[] = {
-		{ "zeroes", H_ZERO, 4096, 0, 512, NULL },
-		{ "no bytes", H_ZERO, 0, 0, 0, NULL },
-		{ "noise", H_NOISE, 4096, 0, 512, NULL },
-		{ "text", H_TEXT, 4096, 0, 512, NULL },
-		{ "Parallels 1", H_PARALLELS_1, 4096, 0, 512, "parallels" },
-		{ "Parallels 2", H_PARALLELS_2, 4096, 0, 512, "parallels" },
-		{ "QED", H_QED, 4096, 0, 512, "qed" },
-		{ "VMDK", H_VMDK, 4096, 0, 512, "vmdk" },
-		{ "COWD", H_COWD, 4096, 0, 512, "cowd" },
-		{ "seSparse", H_SESPARSE, 4096, 0, 512, "sesparse" },
-		{ "a copy of a footer only", H_VHD, 4096, 0, 512, "vhd" },
-		{ "a damaged copy only", H_VHD_BAD, 4096, 0, 512, "vhd" },
-		{ "half a copy", H_VHD, 511, 0, 512, NULL },
-		{ "a footer only", H_ZERO, 4096, 512, 512, "vhd" },
-		{ "a footer of 511 bytes", H_ZERO, 4096, 511, 1023, "vhd" },
-		{ "511 bytes in all", H_ZERO, 511, 511, 511, "vhd" },
-		{ "a footer before odd bytes", H_ZERO, 4096, 512, 612, NULL },
-		{ "a damaged copy, a good footer", H_VHD_BAD, 4096, 512, 512,
-		  "vhd" },
-		{ "QED forged in a fixed VHD", H_QED, 4096, 512, 512, "vhd" },
-		{ "VMDK forged in a fixed VHD", H_VMDK, 4096, 512, 512, "vhd" },
-		{ "COWD forged in a fixed VHD", H_COWD, 4096, 511, 1023, "vhd" },
-		{ "Parallels forged in a fixed VHD", H_PARALLELS_2, 4096, 512,
-		  512, "vhd" },
-		{ "seSparse forged in a fixed VHD", H_SESPARSE, 4096, 512, 512,
-		  "vhd" },
-	};
-	const struct vdisk_format *f;
-	u8 whole[512], *head, *tail;
-	u8 page[4096];
-	u32 i;
-
-	footer(whole);
-	for (i = 0; i < ARRAY(rows); i++) {
-		head_of(rows[i].head, page);
-		/* On the heap and to the byte: ASan sees one too many. */
-		head = malloc(rows[i].head_len + !rows[i].head_len);
-		tail = calloc(1, rows[i].tail_len + !rows[i].tail_len);
-		memcpy(head, page, rows[i].head_len);
-		if (rows[i].tail_len == 612)
-			memcpy(tail, whole, 512);
-		else
-			memcpy(tail + rows[i].tail_len - rows[i].tail, whole,
-			       rows[i].tail);
-		f = vdisk_format_probe(head, rows[i].head_len, tail,
-				       rows[i].tail_len);
-		T_STR(f ? f->name : NULL, rows[i].format,
-		      t_name("probe: %s", rows[i].name));
-		free(head);
-		free(tail);
-	}
-	/* Short heads of every kind, with and without a tail. */
-	for (i = 0; i < 200 * NR_HEADS; i++) {
-		head_of(i % NR_HEADS, page);
-		head = malloc(i / NR_HEADS + 1);
-		memcpy(head, page, i / NR_HEADS);
-		vdisk_format_probe(head, i / NR_HEADS, head, i / NR_HEADS);
-		free(head);
-	}
-	T_OK(true, "short heads are read to their end only");
 }
 
 static u8 file_byte(u64 off)
@@ -498,7 +358,6 @@ int main(void)
 {
 	test_count_up();
 	test_find();
-	test_probe();
 	test_views();
 	test_show();
 	test_copy();
