@@ -59,6 +59,8 @@ static const char *meaning(const char *health)
 		{ "ok", "ok" },
 		{ "flush-failed",
 		  "a flush of a file failed; nothing is written any more" },
+		{ "commit-failed",
+		  "a suspend could not write all; nothing is written any more" },
 		{ "out-of-space", "the last write that needed space had none" },
 		{ "table-write-failed",
 		  "a write of table entries failed; nothing is written any more" },
