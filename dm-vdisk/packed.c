@@ -78,7 +78,7 @@ static int run_plan(struct vdisk_writer *w, struct packed *p)
 	memset(p->record, 0, head);
 	memset(p->record + head + w->ask.packed_len, 0,
 	       len - head - w->ask.packed_len);
-	vdisk_plan_compose(&w->plan, off, p->record, len);
+	vdisk_plan_compose(image, &w->plan, off, p->record, len);
 
 	if (w->plan.freed_len) {
 		freed = kmalloc(sizeof(*freed), GFP_NOIO);

@@ -7,80 +7,23 @@
 
 #include <linux/slab.h>
 
-static u64 op_len(const struct vdisk_op *op)
+/* The part of an op's range that lies in a block; @from >= @to: none does. */
+static void part_of(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		    const struct vdisk_block *b, u64 *from, u64 *to)
 {
-	switch (op->kind) {
-	case VDISK_OP_SET:
-		return (u64)op->width * op->count;
-	case VDISK_OP_BITS:
-		return (op->value + op->count + 7) / 8;
-	case VDISK_OP_ZERO:
-		return op->value;
-	}
-	return 0;
+	u64 off, len;
+
+	vdisk_op_range(geom, op, &off, &len);
+	*from = max(off, b->off);
+	*to = min(off + len, b->off + VDISK_BLOCK);
 }
 
-/* The first byte an op changes: bitmaps start before the first bit's byte. */
-static u64 op_off(const struct vdisk_op *op)
+/* What of @op lies in @b, into its bytes, as lookups see it. */
+static void apply_op(struct vdisk_image *image, const struct vdisk_op *op,
+		     struct vdisk_block *b)
 {
-	return op->kind == VDISK_OP_BITS ? op->off + op->value / 8 : op->off;
-}
-
-static u64 op_end(const struct vdisk_op *op)
-{
-	return op->off + op_len(op);
-}
-
-static void set_int(u8 *p, const struct vdisk_op *op, u32 i)
-{
-	vdisk_store(p, op->value + i * op->step, op->width, op->big);
-}
-
-static void set_bits(const struct vdisk_op *op, struct vdisk_block *b)
-{
-	u64 first = max(op->value, b->off <= op->off ? 0 :
-			(b->off - op->off) * 8);
-	u64 end = min(op->value + op->count,
-		      (b->off + VDISK_BLOCK - op->off) * 8);
-	u64 i;
-
-	for (i = first; i < end; i++) {
-		u8 *byte = b->data + (op->off + i / 8 - b->off);
-
-		if (op->step & 1)
-			*byte |= 0x80 >> (i & 7);
-		else
-			*byte &= ~(0x80 >> (i & 7));
-	}
-}
-
-/* The part of @op that lies in @b, into its bytes. Says which bytes those are. */
-static void apply_op(const struct vdisk_op *op, struct vdisk_block *b, u64 *from,
-		     u32 *len)
-{
-	u64 off = max(op_off(op), b->off);
-	u64 end = min(op_end(op), b->off + VDISK_BLOCK), at;
-	u32 i;
-
-	lockdep_assert_held(&b->cache->lock);
-	*from = off;
-	*len = (u32)(end - off);
-	switch (op->kind) {
-	case VDISK_OP_BITS:
-		set_bits(op, b);
-		break;
-	case VDISK_OP_ZERO:
-		memset(b->data + (off - b->off), 0, end - off);
-		break;
-	case VDISK_OP_SET:
-		/* Formats align their integers: none crosses a block. */
-		i = (u32)div_u64(off - op->off + op->width - 1, op->width);
-		for (at = op->off + (u64)i * op->width;
-		     i < op->count && at + op->width <= end;
-		     i++, at += op->width)
-			set_int(b->data + (at - b->off), op, i);
-		break;
-	}
+	lockdep_assert_held(&image->cache.lock);
+	vdisk_op_apply(&image->geom, op, b->off, b->data, VDISK_BLOCK);
 }
 
 void vdisk_pins_drop(struct vdisk_pins *pins)
@@ -109,20 +52,22 @@ static int pins_add(struct vdisk_pins *pins, struct vdisk_image *image, u64 off)
 static int pins_add_op(struct vdisk_pins *pins, struct vdisk_image *image,
 		       const struct vdisk_op *op)
 {
-	u64 off = round_down(op_off(op), VDISK_BLOCK);
+	u64 off, len, at;
 	int r = 0;
 
-	for (; !r && off < op_end(op); off += VDISK_BLOCK)
-		r = pins_add(pins, image, off);
+	vdisk_op_range(&image->geom, op, &off, &len);
+	for (at = round_down(off, VDISK_BLOCK); !r && at < off + len;
+	     at += VDISK_BLOCK)
+		r = pins_add(pins, image, at);
 	return r;
 }
 
-/* Write the sectors of [from, from + len) of a block through to the file. */
+/* Write the sectors of [from, to) of a block through to the file. */
 static int write_through(struct vdisk_image *image, struct vdisk_block *b,
-			 const u8 *bytes, u64 from, u32 len)
+			 const u8 *bytes, u64 from, u64 to)
 {
 	u64 off = round_down(from, VDISK_SECTOR);
-	u64 end = round_up(from + len, VDISK_SECTOR);
+	u64 end = round_up(to, VDISK_SECTOR);
 
 	return image->backing->ops->rw(image->backing, true, off,
 				       (u8 *)bytes + (off - b->off), end - off);
@@ -134,9 +79,8 @@ static int write_through(struct vdisk_image *image, struct vdisk_block *b,
  */
 static int run_new(struct vdisk_image *image, const struct vdisk_op *op)
 {
-	u64 off = round_down(op_off(op), VDISK_BLOCK), from;
 	struct vdisk_block *b;
-	u32 len;
+	u64 off, len, at, from, to;
 	int r = 0;
 
 	if (op->kind == VDISK_OP_ZERO &&
@@ -147,37 +91,42 @@ static int run_new(struct vdisk_image *image, const struct vdisk_op *op)
 			vdisk_cache_zeroed(&image->cache, op->off, op->value);
 		return r;
 	}
-	for (; !r && off < op_end(op); off += VDISK_BLOCK) {
-		b = vdisk_cache_pin(&image->cache, off, false);
+	vdisk_op_range(&image->geom, op, &off, &len);
+	for (at = round_down(off, VDISK_BLOCK); !r && at < off + len;
+	     at += VDISK_BLOCK) {
+		b = vdisk_cache_pin(&image->cache, at, false);
 		if (IS_ERR(b))
 			return PTR_ERR(b);
 		spin_lock_irq(&image->cache.lock);
 		write_seqcount_begin(&image->seq);
-		apply_op(op, b, &from, &len);
+		apply_op(image, op, b);
 		write_seqcount_end(&image->seq);
 		spin_unlock_irq(&image->cache.lock);
-		r = write_through(image, b, b->data, from, len);
+		part_of(&image->geom, op, b, &from, &to);
+		r = write_through(image, b, b->data, from, to);
 		vdisk_cache_unpin(b);
 	}
 	return r;
 }
 
 /*
- * Take a copy of a block in which @op is done and nothing waits for a commit:
- * what does is committed first.
+ * Take a copy of a block in which @nr ops are done and nothing waits for a commit,
+ * nor is on its way in one: that is committed first.
  */
 static int copy_header(struct vdisk_image *image, const struct vdisk_op *op,
-		       struct vdisk_block *b, u8 *copy, u64 *from, u32 *len)
+		       u32 nr, struct vdisk_block *b, u8 *copy)
 {
 	bool clean = false;
 	int r = 0;
+	u32 i;
 
 	while (!r && !clean) {
 		spin_lock_irq(&image->cache.lock);
-		clean = !b->dirty;
+		clean = !b->dirty && !b->writing;
 		if (clean) {
 			write_seqcount_begin(&image->seq);
-			apply_op(op, b, from, len);
+			for (i = 0; i < nr; i++)
+				apply_op(image, &op[i], b);
 			write_seqcount_end(&image->seq);
 			memcpy(copy, b->data, VDISK_BLOCK);
 		}
@@ -189,28 +138,31 @@ static int copy_header(struct vdisk_image *image, const struct vdisk_op *op,
 }
 
 /*
- * A header field, which may share its sector with entries whose data is not
- * durable yet.
+ * Header fields, which may share their sector with entries whose data is not
+ * durable yet: one op, or several of one sector, which a crash must not separate.
  */
-static int run_header(struct vdisk_image *image, const struct vdisk_op *op)
+static int run_header(struct vdisk_image *image, const struct vdisk_op *op,
+		      u32 nr)
 {
-	u64 off = round_down(op_off(op), VDISK_BLOCK), from;
 	u8 *copy = (u8 *)__get_free_page(GFP_NOIO);
 	struct vdisk_block *b;
-	u32 len;
+	u64 off, len, at, from, to;
 	int r = 0;
 
 	if (!copy)
 		return -ENOMEM;
-	for (; !r && off < op_end(op); off += VDISK_BLOCK) {
-		b = vdisk_cache_pin(&image->cache, off, true);
+	vdisk_op_range(&image->geom, op, &off, &len);
+	for (at = round_down(off, VDISK_BLOCK); !r && at < off + len;
+	     at += VDISK_BLOCK) {
+		b = vdisk_cache_pin(&image->cache, at, true);
 		if (IS_ERR(b)) {
 			r = PTR_ERR(b);
 			break;
 		}
-		r = copy_header(image, op, b, copy, &from, &len);
+		r = copy_header(image, op, nr, b, copy);
+		part_of(&image->geom, op, b, &from, &to);
 		if (!r)
-			r = write_through(image, b, copy, from, len);
+			r = write_through(image, b, copy, from, to);
 		vdisk_cache_unpin(b);
 	}
 	free_page((unsigned long)copy);
@@ -232,34 +184,46 @@ static int run_tail(struct vdisk_image *image, u64 off)
 }
 
 /* Is @op part of what lies in [skip, skip_end)? */
-static bool op_within(const struct vdisk_op *op, u64 skip, u64 skip_end)
+static bool op_within(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		      u64 skip, u64 skip_end)
 {
-	return op->off >= skip && op_end(op) <= skip_end;
+	u64 off, len;
+
+	vdisk_op_range(geom, op, &off, &len);
+	return off >= skip && off + len <= skip_end;
+}
+
+/* The ops from @op on, @nr of them, to the file. */
+static int run_ops(struct vdisk_image *image, const struct vdisk_op *op, u32 nr)
+{
+	if (op->kind == VDISK_OP_LENGTH)
+		return image->backing->ops->set_len(image->backing, op->off);
+	if (op->kind == VDISK_OP_TAIL && nr == 1)
+		return run_tail(image, op->off);
+	if (op->phase == VDISK_IN_DATA)
+		return run_new(image, op);
+	return run_header(image, op, nr);
 }
 
 int vdisk_plan_run(struct vdisk_image *image, const struct vdisk_plan *plan,
 		   enum vdisk_phase phase, u64 skip, u64 skip_end)
 {
 	bool durable = false;
-	u32 i;
+	u32 i, n;
 	int r = 0;
 
-	for (i = 0; !r && i < plan->nr; i++) {
+	for (i = 0; !r && i < plan->nr; i += n) {
 		const struct vdisk_op *op = &plan->op[i];
 
-		if (op->phase != phase || op_within(op, skip, skip_end))
+		n = 1;
+		if (op->phase != phase ||
+		    op_within(&image->geom, op, skip, skip_end))
 			continue;
 		/* A length alone is durable with the data that needs it. */
 		durable |= op->kind != VDISK_OP_LENGTH;
-		if (op->kind == VDISK_OP_LENGTH)
-			r = image->backing->ops->set_len(image->backing,
-							 op->off);
-		else if (op->kind == VDISK_OP_TAIL)
-			r = run_tail(image, op->off);
-		else if (phase == VDISK_IN_DATA)
-			r = run_new(image, op);
-		else
-			r = run_header(image, op);
+		if (phase == VDISK_BEFORE)
+			n = vdisk_plan_together(&image->geom, plan, i);
+		r = run_ops(image, op, n);
 	}
 	if (!r && phase == VDISK_BEFORE && durable)
 		r = vdisk_backing_flush(image->backing);
@@ -278,19 +242,20 @@ int vdisk_pins_take(struct vdisk_pins *pins, struct vdisk_image *image,
 	return r;
 }
 
-static void publish_op(struct vdisk_pins *pins, const struct vdisk_op *op)
+static void publish_op(struct vdisk_image *image, struct vdisk_pins *pins,
+		       const struct vdisk_op *op)
 {
 	struct vdisk_block *b;
 	unsigned int i;
-	u64 from;
-	u32 len;
+	u64 from, to;
 
 	for (i = 0; i < pins->nr; i++) {
 		b = pins->block[i];
-		if (op_off(op) >= b->off + VDISK_BLOCK || op_end(op) <= b->off)
+		part_of(&image->geom, op, b, &from, &to);
+		if (from >= to)
 			continue;
-		apply_op(op, b, &from, &len);
-		vdisk_cache_dirty(b, from, len);
+		apply_op(image, op, b);
+		vdisk_cache_dirty(b, from, (u32)(to - from));
 	}
 }
 
@@ -305,7 +270,7 @@ void vdisk_plan_publish(struct vdisk_image *image,
 	write_seqcount_begin(&image->seq);
 	for (i = 0; i < plan->nr; i++)
 		if (plan->op[i].phase == VDISK_PUBLISH)
-			publish_op(pins, &plan->op[i]);
+			publish_op(image, pins, &plan->op[i]);
 	write_seqcount_end(&image->seq);
 	if (freed)
 		list_add_tail(&freed->link, &image->freed);
@@ -313,19 +278,14 @@ void vdisk_plan_publish(struct vdisk_image *image,
 	vdisk_commit_arm(image->v);
 }
 
-/* Apply the IN_DATA integers of a record that the caller writes whole. */
-void vdisk_plan_compose(const struct vdisk_plan *plan, u64 off, u8 *buf,
-			size_t len)
+/* Apply the IN_DATA ops of a record that the caller writes whole. */
+void vdisk_plan_compose(struct vdisk_image *image, const struct vdisk_plan *plan,
+			u64 off, u8 *buf, size_t len)
 {
-	const struct vdisk_op *op;
-	u32 i, k;
+	u32 i;
 
-	for (i = 0; i < plan->nr; i++) {
-		op = &plan->op[i];
-		if (op->phase != VDISK_IN_DATA || op->kind != VDISK_OP_SET ||
-		    op->off < off || op_end(op) > off + len)
-			continue;
-		for (k = 0; k < op->count; k++)
-			set_int(buf + (op->off - off) + k * op->width, op, k);
-	}
+	for (i = 0; i < plan->nr; i++)
+		if (plan->op[i].phase == VDISK_IN_DATA)
+			vdisk_op_apply(&image->geom, &plan->op[i], off, buf,
+				       len);
 }

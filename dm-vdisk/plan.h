@@ -82,8 +82,8 @@ void vdisk_pins_drop(struct vdisk_pins *pins);
 void vdisk_plan_publish(struct vdisk_image *image,
 			const struct vdisk_plan *plan, struct vdisk_pins *pins,
 			struct vdisk_freed *freed);
-void vdisk_plan_compose(const struct vdisk_plan *plan, u64 off, u8 *buf,
-			size_t len);
+void vdisk_plan_compose(struct vdisk_image *image, const struct vdisk_plan *plan,
+			u64 off, u8 *buf, size_t len);
 
 /*
  * space.c APIs: where new units go. grow_lock is taken inside. Every writer

@@ -38,7 +38,8 @@
  * alloc() for a plan: metadata updates, each in one of three phases.
  *
  *	BEFORE	durable before any guest byte of this write goes out. Costs a
- *		flush, so it is made rare.
+ *		flush, so it is made rare. Ops that follow each other in one
+ *		sector go out in one write: a crash leaves all of them or none.
  *	DATA	metadata that nothing points to yet, written together with the
  *		guest's bytes and the fill around them, in any order.
  *	PUBLISH	what makes DATA reachable: only after DATA is durable. Any
@@ -459,5 +460,19 @@ void vdisk_plan_zero(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off,
 void vdisk_plan_tail(struct vdisk_plan *plan, enum vdisk_phase phase, u64 off);
 void vdisk_plan_length(struct vdisk_plan *plan, enum vdisk_phase phase,
 		       u64 off);
+
+/*
+ * For who runs plans. vdisk_op_range(): the bytes of the file that @op changes;
+ * none for a LENGTH. vdisk_op_apply(): do it to @buf, which is the file from @off
+ * on, as far as they overlap. vdisk_plan_together(): how many ops from the @i-th on
+ * must go to the file in one write, since a crash must not separate them: those of
+ * its phase that follow it and lie in the same sector.
+ */
+void vdisk_op_range(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		    u64 *off, u64 *len);
+void vdisk_op_apply(const struct vdisk_geom *geom, const struct vdisk_op *op,
+		    u64 off, u8 *buf, u64 len);
+u32 vdisk_plan_together(const struct vdisk_geom *geom,
+			const struct vdisk_plan *plan, u32 i);
 
 #endif /* _VDISK_FORMAT_H */

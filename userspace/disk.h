@@ -265,16 +265,8 @@ void vdisk_space_promote(struct vdisk_image *image);
 /* disk_plan.c. Before anything of the image changes. */
 int vdisk_image_change(struct vdisk_image *image);
 
-/* The bytes of the file that @op changes; none for a LENGTH. */
-void vdisk_op_range(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		    u64 *off, u64 *len);
-
-/* Do @op to @buf, which is the file from @off on, as far as they overlap. */
-void vdisk_op_apply(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		    u64 off, u8 *buf, u64 len);
-
-/* One op, to the file at once. */
-int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op);
+/* One op to the file at once, or @nr that vdisk_plan_together() has counted. */
+int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op, u32 nr);
 
 /* The ops BEFORE, durable if there are any. */
 int vdisk_plan_before(struct vdisk_image *image,

@@ -29,69 +29,6 @@ static int flush(struct vdisk_image *image, enum vdisk_flush_why why)
  * Ops
  */
 
-void vdisk_op_range(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		    u64 *off, u64 *len)
-{
-	*off = op->off;
-	switch ((enum vdisk_op_kind)op->kind) {
-	case VDISK_OP_SET:
-		*len = (u64)op->count * op->width;
-		break;
-	case VDISK_OP_BITS:
-		*off += op->value / 8;
-		*len = (op->value % 8 + op->count + 7) / 8;
-		break;
-	case VDISK_OP_ZERO:
-		*len = op->value;
-		break;
-	case VDISK_OP_TAIL:
-		*len = geom->tail_len;
-		break;
-	default:
-		*len = 0;
-	}
-}
-
-static void set_bits(u8 *byte, u64 at, u64 first, u64 end, bool value)
-{
-	u64 bit = vdisk_max(at * 8, first);
-
-	for (; bit < vdisk_min(at * 8 + 8, end); bit++)
-		*byte = (u8)(value ? *byte | 0x80 >> (bit & 7)
-				   : *byte & ~(0x80 >> (bit & 7)));
-}
-
-void vdisk_op_apply(const struct vdisk_geom *geom, const struct vdisk_op *op,
-		    u64 off, u8 *buf, u64 len)
-{
-	u64 at, end, i;
-	u8 v[8];
-
-	vdisk_op_range(geom, op, &at, &end);
-	end = vdisk_min(at + end, off + len);
-	for (at = vdisk_max(at, off); at < end; at++) {
-		u8 *byte = &buf[at - off];
-
-		i = at - op->off;
-		switch ((enum vdisk_op_kind)op->kind) {
-		case VDISK_OP_SET:
-			vdisk_store(v, op->value + i / op->width * op->step,
-				    op->width, op->big);
-			*byte = v[i % op->width];
-			break;
-		case VDISK_OP_BITS:
-			set_bits(byte, i, op->value, op->value + op->count,
-				 op->step & 1);
-			break;
-		case VDISK_OP_TAIL:
-			*byte = geom->tail[i];
-			break;
-		default:
-			*byte = 0;
-		}
-	}
-}
-
 static int write_failed(struct vdisk_image *image, int r, u64 off)
 {
 	return vdisk_fault_set(image->fault, r, "Write failed at byte", off);
@@ -162,8 +99,7 @@ static int set_length(struct vdisk_image *image, u64 len)
  * which a crash must not separate. The cache may hold changes of the same
  * sector that must not go out before the commit: they stay there.
  */
-static int write_ops(struct vdisk_image *image, const struct vdisk_op *op,
-		     u32 nr)
+int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op, u32 nr)
 {
 	u64 off, len, end, lo, hi, base;
 	u8 buf[VDISK_BLOCK];
@@ -200,37 +136,6 @@ static int write_ops(struct vdisk_image *image, const struct vdisk_op *op,
 	return r ? write_failed(image, r, off) : 0;
 }
 
-int vdisk_plan_now(struct vdisk_image *image, const struct vdisk_op *op)
-{
-	return write_ops(image, op, 1);
-}
-
-/* The sector that @op lies in, if it is one. */
-static bool one_sector(const struct vdisk_image *image,
-		       const struct vdisk_op *op, u64 *sector)
-{
-	u64 off, len;
-
-	vdisk_op_range(&image->geom, op, &off, &len);
-	*sector = off / VDISK_SECTOR;
-	return len && (off + len - 1) / VDISK_SECTOR == *sector;
-}
-
-/* How many ops of one phase, from the @i-th on, lie in one sector. */
-static u32 ops_together(const struct vdisk_image *image,
-			const struct vdisk_plan *plan, u32 i)
-{
-	u64 first, sector;
-	u32 n = 1;
-
-	if (!one_sector(image, &plan->op[i], &first))
-		return 1;
-	while (i + n < plan->nr && plan->op[i + n].phase == plan->op[i].phase &&
-	       one_sector(image, &plan->op[i + n], &sector) && sector == first)
-		n++;
-	return n;
-}
-
 /* The ops of one phase, at once; *@any: there were some. */
 static int run_phase(struct vdisk_image *image, const struct vdisk_plan *plan,
 		     enum vdisk_phase phase, bool *any)
@@ -244,8 +149,8 @@ static int run_phase(struct vdisk_image *image, const struct vdisk_plan *plan,
 		if (plan->op[i].phase != phase)
 			continue;
 		*any = true;
-		n = ops_together(image, plan, i);
-		r = write_ops(image, &plan->op[i], n);
+		n = vdisk_plan_together(&image->geom, plan, i);
+		r = vdisk_plan_now(image, &plan->op[i], n);
 	}
 	return r;
 }

@@ -110,7 +110,7 @@ static int run_data(const struct spot *spot, const struct vdisk_drive *d,
 		if (op[i].kind == VDISK_OP_ZERO &&
 		    vdisk_drive_fresh(d, op[i].off, op[i].value))
 			continue;
-		r = vdisk_plan_now(spot->image, &op[i]);
+		r = vdisk_plan_now(spot->image, &op[i], 1);
 	}
 	if (r)
 		return r;

@@ -11,15 +11,17 @@ static int run_mend(struct vdisk_store *store, const struct vdisk_mend *mend,
 {
 	struct vdisk_image image = { .store = store, .fault = fault };
 	enum vdisk_phase phase = VDISK_BEFORE;
-	u32 i;
+	u32 i, n;
 	int r = 0;
 
 	memcpy(image.geom.tail, mend->tail, sizeof(mend->tail));
 	image.geom.tail_len = VDISK_SECTOR;
 	for (;;) {
-		for (i = 0; !r && i < mend->plan.nr; i++)
+		for (i = 0; !r && i < mend->plan.nr; i += n) {
+			n = vdisk_plan_together(&image.geom, &mend->plan, i);
 			if (mend->plan.op[i].phase == phase)
-				r = vdisk_plan_now(&image, &mend->plan.op[i]);
+				r = vdisk_plan_now(&image, &mend->plan.op[i], n);
+		}
 		if (!r)
 			r = vdisk_store_flush(store);
 		if (r || phase == VDISK_PUBLISH)

@@ -233,73 +233,18 @@ static bool again(struct fuzz *fz, struct drive *d, int r)
  * Plans
  */
 
-static u64 op_len(const struct fuzz *fz, const struct vdisk_op *op)
-{
-	switch ((enum vdisk_op_kind)op->kind) {
-	case VDISK_OP_SET:
-		demand(op->width >= 1 && op->width <= 8, "width %u", op->width);
-		return (u64)op->count * op->width;
-	case VDISK_OP_BITS:
-		return (op->value + op->count + 7) / 8;
-	case VDISK_OP_ZERO:
-		return op->value;
-	case VDISK_OP_TAIL:
-		return fz->geom.tail_len;
-	case VDISK_OP_LENGTH:
-		return 0;
-	}
-	demand(false, "op %u", op->kind);
-	return 0;
-}
-
 static bool within(u64 off, u64 len, u64 lo, u64 room)
 {
 	return off >= lo && len <= room && off - lo <= room - len;
 }
 
-/* What @op makes of its @i-th byte, that was @old. */
-static u8 op_byte(const struct fuzz *fz, const struct vdisk_op *op, u64 i,
-		  u8 old)
+static void apply(struct fuzz *fz, const struct vdisk_op *op, u64 off, u64 len)
 {
-	u8 v[8];
-	u64 k;
+	u64 at = off - off % VDISK_BLOCK;
 
-	switch ((enum vdisk_op_kind)op->kind) {
-	case VDISK_OP_SET:
-		vdisk_store(v, op->value + i / op->width * op->step, op->width,
-			    op->big);
-		return v[i % op->width];
-	case VDISK_OP_BITS:
-		for (k = 0; k < 8; k++) {
-			if (i * 8 + k < op->value ||
-			    i * 8 + k >= op->value + op->count)
-				continue;
-			old &= (u8)~(0x80 >> k);
-			if (op->step & 1)
-				old |= 0x80 >> k;
-		}
-		return old;
-	case VDISK_OP_TAIL:
-		return fz->geom.tail[i];
-	default:
-		return 0;
-	}
-}
-
-static void apply(struct fuzz *fz, const struct vdisk_op *op, u64 len)
-{
-	u64 i, off = op->off;
-	struct page *p = NULL;
-	u8 *byte;
-
-	if (op->kind == VDISK_OP_LENGTH)
-		return;
-	for (i = 0; i < len; i++, off++) {
-		if (!p || off % VDISK_BLOCK == 0)
-			p = page_at(fz, off - off % VDISK_BLOCK, true);
-		byte = p->bytes + off % VDISK_BLOCK;
-		*byte = op_byte(fz, op, i, *byte);
-	}
+	for (; len && at < off + len; at += VDISK_BLOCK)
+		vdisk_op_apply(&fz->geom, op, at, page_at(fz, at, true)->bytes,
+			       VDISK_BLOCK);
 }
 
 /*
@@ -310,25 +255,29 @@ static void check_plan(struct fuzz *fz, const struct drive *d,
 		       const struct vdisk_plan *plan, u32 phases, bool run)
 {
 	const struct vdisk_op *op = plan->op;
-	u64 len;
+	u64 off, len;
 	u32 i;
 
 	demand(plan->nr <= VDISK_MAX_OPS, "%u ops", plan->nr);
 	for (i = 0; i < plan->nr; i++, op++) {
-		len = op_len(fz, op);
+		demand(op->kind <= VDISK_OP_LENGTH, "op %u", op->kind);
+		demand(op->kind != VDISK_OP_SET ||
+		       (op->width >= 1 && op->width <= 8), "width %u",
+		       op->width);
+		vdisk_op_range(&fz->geom, op, &off, &len);
 		demand(op->phase <= VDISK_PUBLISH && phases & 1u << op->phase,
 		       "op %u in phase %u", i, op->phase);
 		demand(op->kind == VDISK_OP_LENGTH ||
-		       within(op->off, len, 0, fz->file_len),
-		       "op %u past the file: %llu + %llu", i, ull(op->off),
+		       within(off, len, 0, fz->file_len),
+		       "op %u past the file: %llu + %llu", i, ull(off),
 		       ull(len));
 		demand(op->phase != VDISK_IN_DATA ||
-		       within(op->off, len, d->step.unit.off, d->unit_len) ||
-		       within(op->off, len, d->step.table.off, d->table_len),
+		       within(off, len, d->step.unit.off, d->unit_len) ||
+		       within(off, len, d->step.table.off, d->table_len),
 		       "DATA op %u outside the new space: %llu", i,
-		       ull(op->off));
+		       ull(off));
 		if (run && len <= MAX_PIECE)
-			apply(fz, op, len);
+			apply(fz, op, off, len);
 	}
 	demand(within(plan->freed_off, plan->freed_len, 0, fz->file_len),
 	       "frees %llu + %llu", ull(plan->freed_off), ull(plan->freed_len));

@@ -11,6 +11,10 @@
       some parts of the later writes, TORN bytes each, and lacks others. COMMAND
       has to read the disk in the image on FILE and leave it in OUT, which must
       be as JOURNAL has it (stamps.py; the marks are what its writer sends).
+
+  logwrites.py each LOG FILE FROM TO COMMAND...
+      After each write between the marks FROM and TO: a disk that loses power
+      right then. COMMAND has to find nothing wrong with FILE.
 """
 import os
 import random
@@ -67,6 +71,33 @@ def replay(log_path, path):
             writes += 1
     os.close(out)
     print("%d writes, %d flushes" % (writes, flushes))
+
+
+def each(log_path, path, first, last, command):
+    fd = os.open(path, os.O_WRONLY)
+    states, inside = 0, False
+    with open(log_path, "rb") as log:
+        for number, entry in enumerate(entries(log)):
+            if entry.mark:
+                inside = entry.mark == first or inside and entry.mark != last
+                continue
+            if not entry.sectors:
+                continue
+            data = entry.data(log) if not entry.flags & DISCARD else bytes(
+                entry.sectors * entry.unit)
+            os.pwrite(fd, data, entry.sector * entry.unit)
+            if not inside:
+                continue
+            done = subprocess.run(command, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+            if done.returncode:
+                sys.exit("after entry %d, %d sectors at %d: %s" %
+                         (number, entry.sectors, entry.sector, done.stdout))
+            states += 1
+    os.close(fd)
+    if not states:
+        sys.exit("no write between the marks")
+    print("%d states" % states)
 
 
 class States:
@@ -157,6 +188,8 @@ class States:
 def main():
     if sys.argv[1:2] == ["replay"] and len(sys.argv) == 4:
         replay(*sys.argv[2:])
+    elif sys.argv[1:2] == ["each"] and len(sys.argv) > 6:
+        each(*sys.argv[2:6], sys.argv[6:])
     elif sys.argv[1:2] == ["states"] and len(sys.argv) > 9:
         log, path, journal, seed, most, torn, out, *command = sys.argv[2:]
         States(log, path, journal, int(seed), int(torn), out, command).run(int(most))
