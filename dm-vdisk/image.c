@@ -216,6 +216,7 @@ static int image_start(struct vdisk_image *image, bool base)
 	image->data_end = image->geom.data_end;
 	image->next_off = image->geom.alloc_off;
 	image->old_end = image->next_off;
+	image->spare_len = 0;
 	image->room_end = image->geom.data_end;
 	image->fresh_off = image->file_len;
 	image->scanned = true;

@@ -90,12 +90,15 @@ void vdisk_plan_compose(struct vdisk_image *image, const struct vdisk_plan *plan
  * calls vdisk_space_begin() before it changes anything: it marks the image, and
  * starts the scan for free units. vdisk_space_get() grants what a step needs;
  * @fresh: it reads zero. vdisk_space_put() takes back what no plan published
- * (@used: bytes may have been written there). vdisk_space_free() takes a freed
+ * (@used: bytes may have been written there); a table that lies between units of
+ * others is kept for the next one. vdisk_space_free() takes a freed
  * range whose epoch is durable and that no I/O uses any more.
  */
 int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 		    struct vdisk_space *space, bool *fresh);
 void vdisk_space_put(struct vdisk_image *image, u64 off, u64 end, bool used);
+void vdisk_space_put_table(struct vdisk_image *image, u64 off, u32 len,
+			   bool used);
 void vdisk_space_free(struct vdisk_image *image, u64 off, u64 len);
 int vdisk_space_begin(struct vdisk_image *image);
 

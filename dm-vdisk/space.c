@@ -233,27 +233,70 @@ static int append(struct vdisk_image *image, const struct vdisk_need *need,
 	return 0;
 }
 
+static bool take_spare(struct vdisk_image *image, const struct vdisk_need *need,
+		       struct vdisk_space *space)
+{
+	lockdep_assert_held(&image->grow_lock);
+	if (need->kind != VDISK_NEED_TABLE || need->len != image->spare_len)
+		return false;
+	space->off = image->spare_off;
+	space->count = 1;
+	image->spare_len = 0;
+	return true;
+}
+
 int vdisk_space_get(struct vdisk_image *image, const struct vdisk_need *need,
 		    struct vdisk_space *space, bool *fresh)
 {
 	int r = 0;
 
 	mutex_lock(&image->grow_lock);
-	if (!vdisk_pool_take(image, need, space, fresh))
+	if (!take_spare(image, need, space) &&
+	    !vdisk_pool_take(image, need, space, fresh))
 		r = append(image, need, space, fresh);
 	mutex_unlock(&image->grow_lock);
 	return r;
 }
 
+/*
+ * Is there nothing behind what ends at @end but what aligns a unit? No table is:
+ * only one plan at a time makes one, and the next takes the one it puts back.
+ */
+static bool is_last(const struct vdisk_image *image, u64 end)
+{
+	return end <= image->next_off &&
+	       vdisk_align(end, image->geom.unit_align,
+			   image->geom.unit_base) >= image->next_off;
+}
+
+/* Then appending goes on where it began. */
+static bool put_last(struct vdisk_image *image, u64 off, u64 end, bool used)
+{
+	lockdep_assert_held(&image->grow_lock);
+	if (!is_last(image, end))
+		return false;
+	image->next_off = off;
+	if (used)
+		image->fresh_off = max(image->fresh_off, end);
+	return true;
+}
+
 void vdisk_space_put(struct vdisk_image *image, u64 off, u64 end, bool used)
 {
 	mutex_lock(&image->grow_lock);
-	if (image->next_off == end) {
-		image->next_off = off;
-		if (used)
-			image->fresh_off = max(image->fresh_off, end);
-	} else {
+	if (!put_last(image, off, end, used))
 		free_units(image, off, end, false);
+	mutex_unlock(&image->grow_lock);
+}
+
+/* One plan at a time makes a table, and takes the spare one: one is enough. */
+void vdisk_space_put_table(struct vdisk_image *image, u64 off, u32 len,
+			   bool used)
+{
+	mutex_lock(&image->grow_lock);
+	if (!put_last(image, off, off + len, used)) {
+		image->spare_off = off;
+		image->spare_len = len;
 	}
 	mutex_unlock(&image->grow_lock);
 }
@@ -273,11 +316,23 @@ void vdisk_space_free(struct vdisk_image *image, u64 off, u64 len)
 	mutex_unlock(&image->grow_lock);
 }
 
-/* Free units at the very end need not stay in the file. */
+/* Free units at the very end need not stay in the file, nor a spare table. */
 static void drop_last(struct vdisk_image *image)
 {
-	while (vdisk_pool_take_last(image, image->next_off, &image->next_off))
-		image->grown = true;
+	bool spare;
+
+	do {
+		while (vdisk_pool_take_last(image, image->next_off,
+					    &image->next_off))
+			image->grown = true;
+		spare = image->spare_len &&
+			is_last(image, image->spare_off + image->spare_len);
+		if (spare) {
+			image->next_off = image->spare_off;
+			image->spare_len = 0;
+			image->grown = true;
+		}
+	} while (spare);
 }
 
 static int space_mark(struct vdisk_image *image)

@@ -116,6 +116,8 @@ struct vdisk_image {
 	u64 next_off;			/* where appending goes on */
 	u64 fresh_off;			/* from here on the file reads zero */
 	u64 old_end;			/* next_off of the beginning */
+	u64 spare_off;			/* a table that no plan used */
+	u32 spare_len;			/* or 0 */
 	struct xarray pool;		/* free units; see pool.c */
 	unsigned int pool_nr;		/* others READ_ONCE it */
 	struct xarray touched;		/* units freed while the scan runs */

@@ -38,8 +38,12 @@ static int provide(struct vdisk_writer *w)
 		return vdisk_space_get(image, &step->need, &step->unit,
 				       &w->fresh);
 	}
-	if (!vdisk_claim_table(w))
-		return 1;
+	/*
+	 * Whoever made a table has published it before the claim is ours: look
+	 * again, it may be the one that is missing.
+	 */
+	if (!w->claim.table)
+		return vdisk_claim_table(w) ? 0 : 1;
 	w->table_len = step->need.len;
 	return vdisk_space_get(image, &step->need, &step->table, NULL);
 }
@@ -173,13 +177,13 @@ void vdisk_write_give_back(struct vdisk_writer *w)
 {
 	const struct vdisk_step *step = &w->feed.step;
 
-	/* In the reverse order: only what came last can be taken back. */
-	if (step->table.count)
-		vdisk_space_put(w->image, step->table.off,
-				step->table.off + w->table_len, w->started);
+	/* Formats ask for a table first: what came last is taken back first. */
 	if (step->unit.count)
 		vdisk_space_put(w->image, step->unit.off, step->unit.off +
 				(u64)step->unit.count * w->unit_len, w->started);
+	if (step->table.count)
+		vdisk_space_put_table(w->image, step->table.off, w->table_len,
+				      w->started);
 }
 
 s64 vdisk_write_alloc(struct vdisk_io *io, struct vdisk_image *image,
