@@ -2,9 +2,9 @@
 /*
  * Changing the text that describes a VMDK disk.
  *
- * A text in a file of its own is written to a new file, which takes the name. A
- * text in a sparse extent is changed where it is if the change is in one sector.
- * Else the new one goes to the second half of the descriptor's room, the header
+ * It is changed where it is if the change is in one sector. Else a text in a file of
+ * its own is written to a new file, which takes the name and all else that is said
+ * of the old one (desc_file.c). In a sparse extent the new one goes to the second half of the descriptor's room, the header
  * points there, and comes back when the first half has the new text, too: some
  * programs look nowhere else.
  */
@@ -17,6 +17,7 @@
 
 #include "../formats/make.h"
 #include "../formats/vmdk.h"
+#include "desc_file.h"
 #include "desc_text.h"
 #include "out.h"
 
@@ -219,49 +220,96 @@ char *desc_text_key(const char *text, const char *key, const char *value)
  * A file of its own
  */
 
-static bool sync_directory(const char *path)
+/* The sectors of @a and @b that differ: how many, and the first. */
+static u64 differ(const char *a, const char *b, u64 len, u64 *first)
 {
-	char *dir = out_text("%.*s", (int)(strrchr(path, '/') - path + 1), path);
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool good = fd >= 0 && !fsync(fd);
+	u64 n = 0, off;
 
-	if (fd >= 0)
-		close(fd);
-	free(dir);
-	return good;
+	for (off = 0; off < len; off += VDISK_SECTOR) {
+		if (!memcmp(a + off, b + off, VDISK_SECTOR))
+			continue;
+		*first = n ? *first : off;
+		n++;
+	}
+	return n;
 }
 
-static bool fill_file(int fd, const struct chain_layer *layer, const char *text)
+/* What is to be written where, for a file that is changed in place. */
+struct patch {
+	char *area;		/* the text, as long as the old one */
+	u64 off, len;		/* what is to be written of it */
+};
+
+/*
+ * Can it be, by one sector, which is the old one or the new one at any time? The
+ * rest of a shorter text is empty lines, which say nothing.
+ */
+static bool is_small(const struct chain_layer *layer, const char *text,
+		     struct patch *patch)
+{
+	char *old = desc_text_read(layer);
+	u64 len = old ? strlen(old) : 0, room, nr = 0;
+
+	*patch = (struct patch){ .area = NULL };
+	if (!old || strlen(text) > len) {
+		free(old);
+		return false;
+	}
+	room = vdisk_align(len + 1, VDISK_SECTOR, 0);
+	old = out_grow(old, room, 1);
+	memset(old + len, 0, room - len);
+	patch->area = out_alloc(room, 1);
+	memset(patch->area, '\n', len);
+	memcpy(patch->area, text, strlen(text));
+	nr = differ(old, patch->area, room, &patch->off);
+	patch->len = nr ? vdisk_min(VDISK_SECTOR, len - patch->off) : 0;
+	free(old);
+	return nr <= 1;
+}
+
+static bool has_links(const struct chain_layer *layer)
 {
 	struct stat st;
 
-	if (fstat(text_fd(layer), &st))
+	if (fstat(text_fd(layer), &st) || st.st_nlink <= 1)
 		return false;
-	/* Who may not give files away keeps it. */
-	if (fchown(fd, st.st_uid, st.st_gid))
-		errno = 0;
-	return !fchmod(fd, st.st_mode & 07777) &&
-	       write_at(fd, text, strlen(text), 0) && !fsync(fd);
+	out_error(layer->path, "Descriptor has several hard links, and does "
+		  "not stay as it is but for one sector: %llu",
+		  (unsigned long long)st.st_nlink);
+	return true;
 }
 
-static bool replace_file(const struct chain_layer *layer, const char *text)
+static bool change_file(const struct chain_layer *layer, const char *text)
 {
-	char *name = out_text("%s.XXXXXX", layer->path);
-	int fd = mkostemp(name, O_CLOEXEC), err = 0;
+	struct patch patch;
+	int r = 0;
 
-	if (fd < 0) {
-		err = errno;
+	if (is_small(layer, text, &patch)) {
+		if (patch.len &&
+		    (!write_at(text_fd(layer), patch.area + patch.off,
+			       patch.len, patch.off) ||
+		     fdatasync(text_fd(layer))))
+			r = -errno;
+	} else if (has_links(layer)) {
+		free(patch.area);
+		return false;
 	} else {
-		if (!fill_file(fd, layer, text) || rename(name, layer->path)) {
-			err = errno;
-			unlink(name);
-		} else if (!sync_directory(layer->path)) {
-			err = errno;
-		}
-		close(fd);
+		r = desc_file_replace(layer->path, text_fd(layer), text);
 	}
-	free(name);
-	return err ? failed(layer, err) : true;
+	free(patch.area);
+	return r ? failed(layer, -r) : true;
+}
+
+bool desc_text_may_write(const struct chain_layer *layer, const char *text)
+{
+	struct patch patch;
+	bool good;
+
+	if (layer->text_off)
+		return true;
+	good = is_small(layer, text, &patch) || !has_links(layer);
+	free(patch.area);
+	return good;
 }
 
 /*-----------------------------------------------------------------
@@ -277,20 +325,6 @@ static bool point_at(int fd, u64 sector, u64 sectors)
 	h.desc_offset = to_le64(sector);
 	h.desc_size = to_le64(sectors);
 	return write_at(fd, &h, sizeof(h), 0) && !fdatasync(fd);
-}
-
-/* The sectors of @a and @b that differ: how many, and the first. */
-static u64 differ(const char *a, const char *b, u64 len, u64 *first)
-{
-	u64 n = 0, off;
-
-	for (off = 0; off < len; off += VDISK_SECTOR) {
-		if (!memcmp(a + off, b + off, VDISK_SECTOR))
-			continue;
-		*first = n ? *first : off;
-		n++;
-	}
-	return n;
 }
 
 static bool write_by_halves(int fd, u64 off, u64 room, const char *area)
@@ -346,5 +380,5 @@ static bool change_inside(const struct chain_layer *layer, const char *text)
 bool desc_text_write(const struct chain_layer *layer, const char *text)
 {
 	return layer->text_off ? change_inside(layer, text)
-			       : replace_file(layer, text);
+			       : change_file(layer, text);
 }

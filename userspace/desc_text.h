@@ -24,8 +24,11 @@ char *desc_text_name(const char *text);
 
 /*
  * Put @text in the place of the layer's, durably. False after saying why: then
- * the text is what it was. Nothing else of the file may be on its way.
+ * the text is what it was. Nothing else of the file may be on its way. A text in a
+ * file of its own that has hard links may only be changed where it is: that can be
+ * asked before.
  */
+bool desc_text_may_write(const struct chain_layer *layer, const char *text);
 bool desc_text_write(const struct chain_layer *layer, const char *text);
 
 #endif /* _VDISK_DESC_TEXT_H */

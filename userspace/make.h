@@ -82,6 +82,9 @@ struct make {
 	u64 sparse;		/* shorter runs of zeroes are written, bytes;
 				 * 0: all are
 				 */
+	/* Instead of make_commit(), or NULL: it keeps them, or they are gone. */
+	bool (*commit)(struct make *make, void *arg);
+	void *commit_arg;
 
 	struct make_file *file;	/* the one the user named is the first */
 	unsigned int nr;
@@ -152,8 +155,8 @@ void make_end(struct make *make);
 
 /* What @file holds, as a store. */
 int make_store(const struct make_file *file, struct vdisk_store **store);
-/* A name of its own beside @path, not used by a program that was killed. */
-char *make_temp_name(const struct make *make, const char *path);
+/* A name beside @path, from number @first on, that no killed program has left. */
+char *make_temp_name(unsigned int first, const char *path);
 
 /*-----------------------------------------------------------------
  * make_commit.c. False after saying what is wrong.

@@ -161,7 +161,7 @@ static int place_new(struct make_file *file)
 /* The old file is at another name after it, and maybe at its own. */
 static int put_aside(const struct make *make, struct make_file *file)
 {
-	char *aside = make_temp_name(make, file->path);
+	char *aside = make_temp_name(make->nr, file->path);
 	bool linked = !link(file->path, aside);
 	int err = linked ? 0 : errno;
 
@@ -207,7 +207,7 @@ static int replace(const struct make *make, struct make_file *file)
 	if (!err && !is_at(file->old_fd, file->path))
 		err = ESTALE;
 	if (!err && !file->temp) {
-		file->temp = make_temp_name(make, file->path);
+		file->temp = make_temp_name(make->nr, file->path);
 		err = link_to(file, file->temp);
 		if (err)
 			drop_temp(file);

@@ -148,10 +148,10 @@ static bool check_path(const struct make *make, const char *path,
 	return !fault && take_old(file, &st);
 }
 
-char *make_temp_name(const struct make *make, const char *path)
+char *make_temp_name(unsigned int first, const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	unsigned int i = make->nr;
+	unsigned int i = first;
 	struct stat st;
 	char *name;
 
@@ -191,7 +191,7 @@ static int create(const struct make *make, struct make_file *file)
 	if (file->fd >= 0)
 		return 0;
 	if (!file->temp)
-		file->temp = make_temp_name(make, file->path);
+		file->temp = make_temp_name(make->nr, file->path);
 	if (file->directory)
 		return mkdir(file->temp, 0777);
 	file->fd = open(file->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);

@@ -38,6 +38,25 @@ static bool too_long(const struct chain *chain, u64 size_sec)
 	       last_extent(chain, size_sec) > RECHAIN_SPLIT_SEC;
 }
 
+/* Before anything is done. */
+static bool may_tell_extent(const struct chain *chain, u64 size_sec)
+{
+	const struct chain_layer *top = &chain->layer[0];
+	char *old, *text;
+	bool good;
+
+	if (!top->desc)
+		return true;
+	old = desc_text_read(top);
+	if (!old)
+		return false;
+	text = desc_text_extent(old, last_extent(chain, size_sec));
+	good = desc_text_may_write(top, text);
+	free(text);
+	free(old);
+	return good;
+}
+
 static bool may_resize(struct chain *chain, u64 size_sec)
 {
 	const struct chain_layer *top = &chain->layer[0];
@@ -48,7 +67,7 @@ static bool may_resize(struct chain *chain, u64 size_sec)
 	else if (resize_check(chain->disk, size_sec))
 		out_error(chain->image, "%s", chain->fault.text);
 	else
-		return true;
+		return may_tell_extent(chain, size_sec);
 	return false;
 }
 
@@ -119,6 +138,7 @@ static bool add_extents(struct chain *chain, u64 size_sec)
 		return false;
 	good = rechain_split_begin(&split, chain, RECHAIN_SPLIT_SEC,
 				   size_sec - full) &&
+	       desc_text_may_write(top, split.text) &&
 	       (full <= chain->disk->size_sec || resize_image(chain, full)) &&
 	       desc_text_write(top, split.text);
 	rechain_split_end(&split, good);

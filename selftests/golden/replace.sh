@@ -134,4 +134,35 @@ t "convert --force by a link" "$vdisk" convert --force -f raw -O vmdk \
 reads "it reads" new.raw real/y.vmdk
 eq "beside the link is nothing" "$(ls z*) $(ls real | tr '\n' ' ')" "z.vmdk y-flat.vmdk y.vmdk "
 
+# The text of a VMDK keeps its inode where it can, and all that is said of it.
+mkdir text && cd text || exit
+"$vdisk" create -f vmdk -o subformat=monolithicFlat f.vmdk 8M
+chmod 640 f.vmdk
+python3 -c 'import os; os.setxattr("f.vmdk", "user.note", b"mine")' 2>/dev/null || true
+note()
+{
+	python3 -c 'import os, sys
+print(*os.listxattr("f.vmdk"))'
+}
+noted=$(note)
+ino=$(stat -c %i f.vmdk)
+ln f.vmdk g.vmdk
+t "one sector changes in place" "$vdisk" resize f.vmdk 9M
+eq "by all its names" "$(stat -c %i f.vmdk) $(grep -c 'RW 18432 ' g.vmdk)" "$ino 1"
+sums=$(sha256sum ./*)
+refused "more than one does not" ': Descriptor has several hard links, .*: 2$' "$vdisk" resize f.vmdk 99M
+eq "nothing has changed" "$(sha256sum ./*)" "$sums"
+rm g.vmdk
+t "without other links it is replaced" "$vdisk" resize f.vmdk 99M
+eq "with mode and attributes" "$(stat -c %a f.vmdk) $(note) $(grep -c 'RW 202752 ' f.vmdk)" "640 $noted 1"
+"$vdisk" create -f vmdk -o subformat=twoGbMaxExtentSparse p.vmdk 8M
+ln p.vmdk q.vmdk
+"$vdisk" snapshot p.vmdk c.vmdk
+qemu-io -f vmdk -c 'write -P 3 1M 64k' c.vmdk >/dev/null
+t "commit into one with links" "$vdisk" commit c.vmdk
+eq "all of them have the new id" "$(cmp p.vmdk q.vmdk && echo same)" same
+t "the chain goes on" "$vdisk" map c.vmdk
+eq "nothing is left" "$(find . -name '.*' ! -name .)" ""
+cd ..
+
 ktap_end
