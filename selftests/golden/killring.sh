@@ -1,0 +1,17 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Every verb that writes gets a signal at a random moment (killring.py), many times.
+. "$(dirname "$0")/lib.sh"
+
+# Files in memory, if there are any: a flush takes no time, and tells nothing here.
+ring=$tmp
+[ ! -w /dev/shm ] || TMPDIR=/dev/shm scratch ring
+cd "$ring" || exit
+count=60
+[ -z "${VDISK_LONG:-}" ] || count=2000
+seed=${VDISK_SEED:-1}
+"$here/killring.py" "$vdisk" "$count" "$seed" >said 2>&1
+eq "$count signals, seed $seed: no harm, nothing left" "$? $(grep -v '^hit' said | head -n 20)" "0 "
+t "some came in the middle" [ "$(sed -n 's/^hit //p' said)" -gt 0 ]
+ktap_end
