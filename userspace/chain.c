@@ -94,6 +94,8 @@ int chain_lock(struct chain *chain, int fd, bool write)
 	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
 		return 0;
 	r = lock_image(fd, write);
+	out_note(OUT_DEBUG, chain->image, "File %d: lock to %s: %s", fd,
+		 write ? "write" : "read", r ? strerror(-r) : "taken");
 	if (r == -EBUSY && repair_attached(fd, name, sizeof(name)))
 		return chain_fail(chain, r,
 				  out_text("Image is attached: %s "
@@ -128,6 +130,11 @@ static int open_image(struct chain *chain, struct chain_part *part,
 			       sizeof(*layer->part));
 	layer->part[layer->nr++] = *part;
 	layer->size_sec += part->sectors;
+	out_note(OUT_VERBOSE, chain->image, "File %d: %s: %s, layer %u, %s, %llu sectors",
+		 part->fd, part->path ? out_name(part->path) : "none",
+		 part->format->name, chain->nr - 1,
+		 part->image->opts.write ? "to be written" : "read only",
+		 (unsigned long long)part->sectors);
 	return 0;
 }
 
@@ -279,6 +286,8 @@ static int try_names(struct chain *chain, const struct chain_kind *kind,
 	r = chain_fail(chain, -ENOENT, out_text("no name is given"));
 	for (i = 0; i < names->nr; i++) {
 		r = try_name(chain, kind, child, names->name[i]);
+		out_note(OUT_DEBUG, chain->layer[child].path, "Parent %s: %s",
+			 out_name(names->name[i]), r ? chain->why : "found");
 		if (!r || r == -EBUSY || r == -ELOOP) {
 			free(first);
 			return r;

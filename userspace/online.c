@@ -232,6 +232,8 @@ static bool load(struct online *on, const struct chain *chain)
 	if (!table)
 		return false;
 	lock_files(chain);
+	out_note(OUT_VERBOSE, on->dev.name, "0 %llu vdisk %s",
+		 (unsigned long long)chain->disk->size_sec, out_name(table));
 	r = dmctl_reload(on->dev.name, chain->disk->size_sec, table, reason,
 			 sizeof(reason));
 	free(table);

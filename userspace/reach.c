@@ -439,6 +439,9 @@ int reach_named(struct reach *reach, const char *from, const char *name,
 	target = reach_target(from, name);
 	for (i = strange; at < 0 && i < reach->nr_bases; i++) {
 		at = open_beneath(&reach->base[i], target);
+		out_note(OUT_DEBUG, from, "Trying %s beneath %s: %s",
+			 out_name(target), out_name(reach->base[i].real),
+			 at < 0 ? strerror(-at) : "found");
 		/* What the first place that could hold it said counts. */
 		if (at < 0 && (r == -EPERM || r == -ENOTDIR))
 			r = at;

@@ -285,6 +285,23 @@ status "check --repair=all" 0 vdisk check --repair=all both.qed
 status "check -r some" 1 vdisk check -r some both.qed
 
 #
+# --verbose: which files; --debug: which names, and which locks.
+#
+vdisk create -f qed -b in.qed said.qed
+eq "--verbose: the files and formats of all layers" \
+	"$(vdisk check -v said.qed 2>&1 >/dev/null | sed -E "s/File [0-9]+/File/; s:$PWD/::")" \
+	"vdisk: said.qed: File: said.qed: qed, layer 0, read only, 18432 sectors
+vdisk: said.qed: File: in.qed: qed, layer 1, read only, 18432 sectors"
+vdisk check --debug said.qed >.out 2>.err
+t "--debug: the names of a parent" grep -qx "vdisk: $PWD/said.qed: Trying $PWD/in.qed beneath $PWD: found" .err
+t "--debug: the locks" grep -Eqx "vdisk: said.qed: File [0-9]+: lock to read: taken" .err
+eq "--debug: on stdout what is there without it" "$(cat .out)" "$(vdisk check said.qed)"
+mv in.qed away.qed
+vdisk check --debug said.qed >.out 2>.err
+t "--debug: a name that leads nowhere" grep -q "Trying $PWD/in.qed beneath $PWD: No such file" .err
+mv away.qed in.qed
+
+#
 # Trial runs: they say what would be, or why not; every file stays as it is.
 #
 vdisk create -f qed -b in.qed top.qed

@@ -45,14 +45,14 @@ for each in $verbs; do
 done
 eq "each option is explained" "$(section OPTIONS | grep -A1 '^\.TP' | options)" \
 	"$(for each in $verbs; do vdisk "$each" --help; done | grep -E '^  (-|--)' | cut -c 1-30 | options)"
+named=$(section OPTIONS)
 for each in --verbose --debug; do
-	t "$each is explained, once for all verbs" \
-		eval "section OPTIONS | grep -A1 '^\.TP' | grep -- '$each\b' >/dev/null"
+	t "$each is explained, once for all verbs" grep -qE "^\.BR? .*$each\b" <<<"$named"
 done
 eq "the keys of -o for what is there" \
 	"$(for key in $(vdisk attach --help | sed -n '/--options/,/--allow/p' |
 		grep -oE '[a-z_]+=|buffered'); do
-		section OPTIONS | grep "$key" >/dev/null || echo "$key"
+		grep -q "$key" <<<"$named" || echo "$key"
 	done)" ""
 for each in $(vdisk info --help | sed -n 's/^Formats: //p' | sed 's/([a-z]*)//g'); do
 	vdisk create -f "$each" -o help >.help 2>/dev/null || continue
