@@ -216,6 +216,72 @@ int chain_add_hole(struct chain *chain, const char *format, u64 sectors)
  * Files
  */
 
+void chain_spell(struct chain_names *names, const char *name, bool parent)
+{
+	bool drive = ((*name | 0x20) >= 'a' && (*name | 0x20) <= 'z') &&
+		     name[1] == ':' && (name[2] == '\\' || name[2] == '/');
+	bool windows = drive || !strncmp(name, "\\\\", 2);
+	char *text, *p;
+
+	/* A parent's name has always been read as Windows means it. */
+	if (!windows && (!parent || strchr(name, '/') || !strchr(name, '\\')))
+		names->name[names->nr++] = out_text("%s", name);
+	text = out_text("%s", drive ? name + 2 : name);
+	if (windows || !strchr(name, '/'))
+		for (p = text; *p; p++)
+			*p = *p == '\\' ? '/' : *p;
+	p = strrchr(text, '/');
+	if (p && p[1] && (parent || windows || *name == '/'))
+		p = out_text("%s", p + 1);
+	else
+		p = NULL;
+	if (windows || strcmp(text, name))
+		names->name[names->nr++] = text;
+	else
+		free(text);
+	if (p)
+		names->name[names->nr++] = p;
+}
+
+int chain_find(struct chain *chain, const char *from, const char *name,
+	       bool write, struct reach_file *file)
+{
+	struct chain_names names = { .nr = 0 };
+	char *first = NULL;
+	unsigned int i;
+	int r = -ENOENT;
+
+	chain_spell(&names, name, false);
+	for (i = 0; i < names.nr; i++) {
+		r = reach_named(&chain->reach, from, names.name[i], write, file);
+		if (!r)
+			break;
+		if (!first)
+			first = out_text("%s", chain->reach.why);
+	}
+	while (names.nr)
+		free(names.name[--names.nr]);
+	if (r)
+		return chain_fail(chain, r, first);
+	free(first);
+	return 0;
+}
+
+int chain_alone(struct chain *chain, bool write, char *what)
+{
+	bool said = chain->opt->format && chain->nr <= 1;
+	int r = 0;
+
+	/* Who only looks at one file, or names its parent, may. */
+	if (!(chain->flags & (CHAIN_ALONE | CHAIN_SOFT)) && (write || !said))
+		r = chain_fail(chain, write ? -EROFS : -EINVAL,
+			       out_text("%s (see %s)", what,
+					said ? "--read-only" :
+					write ? "-f with --read-only" : "-f"));
+	free(what);
+	return r;
+}
+
 int chain_add_file(struct chain *chain, struct reach_file *file,
 		   const struct vdisk_format *format, bool write)
 {
@@ -239,7 +305,13 @@ int chain_add_file(struct chain *chain, struct reach_file *file,
 	if (probe.kind)
 		return probe.kind->open(chain, file, write);
 	chain_new_layer(chain, file->path, probe.format->name);
-	r = chain_add_part(chain, file, probe.format, &opts);
+	r = chain_vmdk_alone(chain, file, probe.format, write);
+	if (!r && probe.format == &vdisk_parallels_format)
+		r = chain_bundle_alone(chain, file, write);
+	if (r)
+		reach_close(file);
+	else
+		r = chain_add_part(chain, file, probe.format, &opts);
 	if (r)
 		chain_drop_layer(chain);
 	return r;

@@ -75,14 +75,14 @@ static int add_image(struct chain *chain, const char *from,
 	struct reach_file file;
 	int r;
 
-	r = reach_named(&chain->reach, from, image->file, write, &file);
-	if (!r) {
-		r = reach_claim(&chain->reach, &file);
-		if (r)
-			reach_close(&file);
-	}
+	r = chain_find(chain, from, image->file, write, &file);
 	if (r)
+		return r;
+	r = reach_claim(&chain->reach, &file);
+	if (r) {
+		reach_close(&file);
 		return chain_fail_reach(chain, r);
+	}
 	r = chain_add_part(chain, &file,
 			   vdisk_format_find(image->plain ? "raw" : "parallels"),
 			   &opts);
@@ -151,6 +151,48 @@ static int bundle_open(struct chain *chain, struct reach_file *file, bool write)
 	reach_close(&description);
 	reach_close(file);
 	return r;
+}
+
+/* Does the description list the file at @path, and others? */
+static bool is_one_of(const struct bundle *bundle, const char *path)
+{
+	const char *name = strrchr(path, '/') + 1, *slash;
+	unsigned int i, j, nr = 0;
+	bool listed = false;
+
+	for (i = 0; i < bundle->nr; i++) {
+		for (j = 0; j < bundle->storage[i].nr; j++) {
+			const char *file = bundle->storage[i].image[j].file;
+
+			slash = strrchr(file, '/');
+			listed |= !strcmp(slash ? slash + 1 : file, name);
+			nr++;
+		}
+	}
+	return listed && nr > 1;
+}
+
+int chain_bundle_alone(struct chain *chain, const struct reach_file *file,
+		       bool write)
+{
+	struct reach_file description;
+	struct bundle bundle;
+	bool part = false;
+
+	if (!has_description(file->path) ||
+	    reach_named(&chain->reach, file->path, BUNDLE_FILE, false,
+			&description))
+		return 0;
+	if (!read_bundle(chain, description.fd, &bundle)) {
+		part = is_one_of(&bundle, file->path);
+		bundle_free(&bundle);
+	}
+	reach_close(&description);
+	if (!part)
+		return 0;
+	return chain_alone(chain, write,
+			   out_text("Piece of a disk, open its description: %s",
+				    BUNDLE_FILE));
 }
 
 const struct chain_kind chain_bundle = {

@@ -67,6 +67,30 @@ struct chain_names {
 };
 
 /*
+ * The ways to read a name that another system may have written: as it is, with
+ * Windows' separators, and the file of that name beside the one that says it: of
+ * an absolute name, or of any that is a @parent's.
+ */
+void chain_spell(struct chain_names *names, const char *name, bool parent);
+
+/* Open what the file at @from calls @name, in the first way that works. */
+int chain_find(struct chain *chain, const char *from, const char *name,
+	       bool write, struct reach_file *file);
+
+/*
+ * A file that is a part of a disk, opened without what says so: -EROFS or
+ * -EINVAL unless the chain is opened in a way where that does no harm. @what,
+ * which is used up, says what is missing.
+ */
+int chain_alone(struct chain *chain, bool write, char *what);
+
+/* The same, if @file is an extent without its descriptor, or a bundle's image. */
+int chain_vmdk_alone(struct chain *chain, const struct reach_file *file,
+		     const struct vdisk_format *format, bool write);
+int chain_bundle_alone(struct chain *chain, const struct reach_file *file,
+		       bool write);
+
+/*
  * How an image of several files is found and opened.
  *
  * claims()	is it of this kind though no byte of it says so? Optional.

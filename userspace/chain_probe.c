@@ -117,7 +117,9 @@ void chain_probe(struct chain_probe *probe, const struct reach_file *file,
 	probe->kind = find_kind(file, claim, nr, format);
 	if (probe->kind || format)
 		return;
-	if (nr && claim[0].kind == VDISK_CLAIM_IMAGE)
+	if (file->directory)
+		probe->why = out_text("%s", strerror(EISDIR));
+	else if (nr && claim[0].kind == VDISK_CLAIM_IMAGE)
 		probe->format = claim[0].format;
 	else
 		probe->why = unknown(nr ? &claim[0] : NULL, option);

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../formats/vmdk.h"
@@ -12,7 +13,7 @@
 #include "out.h"
 
 static int read_text(struct chain *chain, int fd, u64 off, u64 len,
-		     struct descriptor **desc)
+		     bool informs, struct descriptor **desc)
 {
 	char *text, *what;
 	ssize_t n;
@@ -35,7 +36,7 @@ static int read_text(struct chain *chain, int fd, u64 off, u64 len,
 		return 0;
 	}
 	*desc = out_alloc(1, sizeof(**desc));
-	what = descriptor_parse(*desc, text, (size_t)n);
+	what = descriptor_parse(*desc, text, (size_t)n, informs);
 	free(text);
 	if (!what)
 		return 0;
@@ -80,6 +81,70 @@ static const struct vdisk_format *sparse_format(const struct reach_file *file)
 	return vdisk_format_find(name && !strcmp(name, "cowd") ? name : "vmdk");
 }
 
+/* The part of the newest layer that is a piece of @file, from @i on; or NULL. */
+static const struct chain_part *same_file(const struct chain *chain,
+					  const struct reach_file *file,
+					  unsigned int *i)
+{
+	const struct chain_layer *layer = &chain->layer[chain->nr - 1];
+	struct stat st, is;
+
+	if (fstat(file->fd, &st))
+		return NULL;
+	for (; *i < layer->nr; ++*i) {
+		const struct chain_part *part = &layer->part[*i];
+
+		if (part->format == &vdisk_raw_format &&
+		    !fstat(part->fd, &is) && st.st_dev == is.st_dev &&
+		    st.st_ino == is.st_ino)
+			return part;
+	}
+	return NULL;
+}
+
+/*
+ * Pieces of one file may lie anywhere in the disk. Written, no byte may be in
+ * two of them. Further pieces share the open file, and so its locks.
+ */
+static int claim_piece(struct chain *chain, struct reach_file *file,
+		       const struct descriptor_extent *e, bool write)
+{
+	const struct chain_part *part, *first;
+	unsigned int i = 0;
+
+	first = same_file(chain, file, &i);
+	if (!first)
+		return reach_claim(&chain->reach, file) ?
+			chain_fail_reach(chain, -ELOOP) : 0;
+	for (part = first; write && part; i++) {
+		part = same_file(chain, file, &i);
+		if (part && e->offset_sec < part->offset_sec + part->sectors &&
+		    part->offset_sec < e->offset_sec + e->sectors)
+			return chain_fail(chain, -EINVAL,
+					  out_text("Two extents have sector "
+						   "%llu of %s",
+						   (unsigned long long)vdisk_max(
+							e->offset_sec,
+							part->offset_sec),
+						   out_name(e->file)));
+	}
+	close(file->fd);
+	file->fd = dup(first->fd);
+	return file->fd < 0 ? chain_fail(chain, -errno,
+					 out_text("%s", strerror(errno))) : 0;
+}
+
+static int claim(struct chain *chain, struct reach_file *file,
+		 const struct descriptor_extent *e, bool write)
+{
+	int r;
+
+	if (e->type == DESCRIPTOR_FLAT || e->type == DESCRIPTOR_VMFS)
+		return claim_piece(chain, file, e, write);
+	r = reach_claim(&chain->reach, file);
+	return r ? chain_fail_reach(chain, r) : 0;
+}
+
 static int add_extent(struct chain *chain, const char *from,
 		      const struct descriptor_extent *e, bool write)
 {
@@ -95,14 +160,14 @@ static int add_extent(struct chain *chain, const char *from,
 	if (e->type == DESCRIPTOR_ZERO)
 		return chain_add_hole(chain, "zero", e->sectors);
 
-	r = reach_named(&chain->reach, from, e->file, write, &file);
-	if (!r) {
-		r = reach_claim(&chain->reach, &file);
-		if (r)
-			reach_close(&file);
-	}
+	r = chain_find(chain, from, e->file, write, &file);
 	if (r)
-		return chain_fail_reach(chain, r);
+		return r;
+	r = claim(chain, &file, e, write);
+	if (r) {
+		reach_close(&file);
+		return r;
+	}
 	switch (e->type) {
 	case DESCRIPTOR_FLAT:
 	case DESCRIPTOR_VMFS:
@@ -125,6 +190,22 @@ static int add_extent(struct chain *chain, const char *from,
 	return r ? chain_fail_in(chain, r, e->file) : 0;
 }
 
+/* What the text says of the whole disk: may it be opened so? */
+static int check_text(struct chain *chain, const struct descriptor *desc,
+		      bool write)
+{
+	if (desc->why_ro && write)
+		return chain_fail(chain, -EROFS,
+				  out_text("%s (see --read-only)",
+					   desc->why_ro));
+	if (!desc->uuid_parent || descriptor_has_parent(desc))
+		return 0;
+	return chain_alone(chain, write,
+			   out_text("Parent is known by its UUID only, "
+				    "vdisk rebase -u names it: %s",
+				    out_name(desc->uuid_parent)));
+}
+
 /* The extents of the text at @off in @file, which is used up as @desc is. */
 static int add_extents(struct chain *chain, struct reach_file *file, u64 off,
 		       struct descriptor *desc, bool write)
@@ -141,6 +222,8 @@ static int add_extents(struct chain *chain, struct reach_file *file, u64 off,
 	free(file->path);
 	*file = (struct reach_file){ .fd = -1 };
 	r = chain_lock(chain, layer->text_fd, write);
+	if (!r)
+		r = check_text(chain, desc, write);
 	if (!r && !desc->nr_extents)
 		r = chain_fail(chain, -EINVAL,
 			       out_text("Descriptor lists no extents"));
@@ -183,7 +266,7 @@ static int open_hosted(struct chain *chain, struct reach_file *file, bool write)
 					(unsigned long long)off));
 	else if (off && len)
 		r = read_text(chain, file->fd, off * VDISK_SECTOR,
-			      len * VDISK_SECTOR, &desc);
+			      len * VDISK_SECTOR, le64_of(h.capacity), &desc);
 	if (r) {
 		reach_close(file);
 		return r;
@@ -194,21 +277,103 @@ static int open_hosted(struct chain *chain, struct reach_file *file, bool write)
 	layer = chain_new_layer(chain, file->path, "vmdk");
 	layer->desc = desc;
 	layer->text_off = off;
-	r = chain_add_part(chain, file, vdisk_format_find("vmdk"), &opts);
+	r = desc ? check_text(chain, desc, write) :
+		   chain_vmdk_alone(chain, file, &vdisk_vmdk_format, write);
+	if (r)
+		reach_close(file);
+	else
+		r = chain_add_part(chain, file, &vdisk_vmdk_format, &opts);
 	if (r)
 		chain_drop_layer(chain);
 	return r;
 }
 
+/* The name of the text that by its own name should list the file; or NULL. */
+static char *lister(const char *path)
+{
+	const char *end = strrchr(path, '-');
+	char *name;
+
+	if (!end || strchr(end, '/'))
+		return NULL;
+	name = out_text("%.*s.vmdk", (int)(end - path), path);
+	if (!access(name, F_OK))
+		return name;
+	free(name);
+	return NULL;
+}
+
+/*
+ * A COWD header has the parent's name, or the disk's geometry, three integers,
+ * of which the upper bytes are zero.
+ */
+static char *named_in_cowd(const struct reach_file *file)
+{
+	static const u8 none[8];
+	struct cowd_header_disk h;
+	size_t len;
+
+	if (pread(file->fd, &h, sizeof(h), 0) != sizeof(h))
+		return NULL;
+	len = strnlen((char *)h.origin, sizeof(h.origin));
+	if (!len || len == sizeof(h.origin) || h.origin[0] < ' ' ||
+	    (len < 4 && memcmp(h.origin + 4, none, sizeof(none))))
+		return NULL;
+	return out_text("%s", (char *)h.origin);
+}
+
+/* "disk-s002.vmdk", as programs call the pieces of a split disk. */
+static bool is_called_piece(const char *path)
+{
+	const char *p = strrchr(path, '-');
+
+	if (!p || strchr(p, '/') || (p[1] | 0x20) != 's')
+		return false;
+	return strspn(p + 2, "0123456789") == 3 && p[5] == '.';
+}
+
+/*
+ * Where something says that an extent is a part of a disk, or on top of a parent,
+ * it is not what the disk reads, and who wrote it would do so without a new
+ * content id, so that no child sees it.
+ */
+int chain_vmdk_alone(struct chain *chain, const struct reach_file *file,
+		     const struct vdisk_format *format, bool write)
+{
+	char *name, *what = NULL;
+	bool cowd = format == &vdisk_cowd_format;
+
+	if (chain->flags & CHAIN_PIECE ||
+	    (!cowd && format != &vdisk_sesparse_format &&
+	     format != &vdisk_vmdk_format))
+		return 0;
+	name = lister(file->path);
+	if (name)
+		what = out_text("Piece of a disk, open its descriptor: %s",
+				out_name(strrchr(name, '/') + 1));
+	else if (cowd && (name = named_in_cowd(file)))
+		what = out_text("Piece of a disk without its descriptor, its "
+				"parent is %s", out_name(name));
+	else if (is_called_piece(file->path))
+		what = out_text("Piece of a disk without its descriptor");
+	free(name);
+	return what ? chain_alone(chain, write, what) : 0;
+}
+
 /* An extent of ESX by itself, without the text that belongs to it. */
 static int open_extent(struct chain *chain, struct reach_file *file,
-		       const char *format, bool write)
+		       const char *name, bool write)
 {
+	const struct vdisk_format *format = vdisk_format_find(name);
 	struct vdisk_image_opts opts = { .write = write };
 	int r;
 
 	chain_new_layer(chain, file->path, "vmdk");
-	r = chain_add_part(chain, file, vdisk_format_find(format), &opts);
+	r = chain_vmdk_alone(chain, file, format, write);
+	if (r)
+		reach_close(file);
+	else
+		r = chain_add_part(chain, file, format, &opts);
 	if (r)
 		chain_drop_layer(chain);
 	return r;
@@ -226,7 +391,7 @@ static int vmdk_open(struct chain *chain, struct reach_file *file, bool write)
 			open_extent(chain, file, name, write) :
 			open_hosted(chain, file, write);
 	len = lseek(file->fd, 0, SEEK_END);
-	r = read_text(chain, file->fd, 0, len < 0 ? 0 : (u64)len, &desc);
+	r = read_text(chain, file->fd, 0, len < 0 ? 0 : (u64)len, false, &desc);
 	if (!r)
 		return add_extents(chain, file, 0, desc, write);
 	reach_close(file);
@@ -237,18 +402,7 @@ static int vmdk_open(struct chain *chain, struct reach_file *file, bool write)
 
 static void vmdk_spell(const char *hint, struct chain_names *names)
 {
-	char *name = out_text("%s", hint), *p;
-
-	/* Windows' way of writing it. */
-	if (!strchr(name, '/'))
-		for (p = name; *p; p++)
-			*p = *p == '\\' ? '/' : *p;
-	if (*name && name[1] == ':')
-		memmove(name, name + 2, strlen(name) - 1);
-	names->name[names->nr++] = name;
-	p = strrchr(name, '/');
-	if (p && p[1])
-		names->name[names->nr++] = out_text("%s", p + 1);
+	chain_spell(names, hint, true);
 }
 
 static int vmdk_names(struct chain *chain, const struct chain_layer *layer,
@@ -256,7 +410,7 @@ static int vmdk_names(struct chain *chain, const struct chain_layer *layer,
 {
 	const struct descriptor *desc = layer->desc;
 
-	if (!desc || desc->parent_cid == DESCRIPTOR_NO_PARENT)
+	if (!desc || !descriptor_has_parent(desc))
 		return 0;
 	if (desc->parent_hint)
 		vmdk_spell(desc->parent_hint, names);

@@ -109,7 +109,10 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 	path = reach_parent(make->image, make_text(make, "backing_file"));
 	if (!path)
 		return parent_fail(make->image, strerror(errno));
-	if (chain_open(&chain, path, &parent, CHAIN_LOCK)) {
+	/* A VMDK's parent has to have a descriptor: it is told so. */
+	if (chain_open(&chain, path, &parent, CHAIN_LOCK |
+		       (make->kind->parent == &vdisk_vmdk_format ?
+			CHAIN_PIECE : 0))) {
 		make->sources = &chain.reach;
 		good = read_parent(make, &chain) && is_found(make, &chain) &&
 		       finish(make);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Changing the text that describes a VMDK disk.
+ * Changing the text that describes a VMDK disk. The places that change are those
+ * where the parser read what the disk is, and the new text is parsed before a byte
+ * of it is written.
  *
  * It is changed where it is if the change is in one sector. Else a text in a file of
  * its own is written to a new file, which takes the name and all else that is said
@@ -87,132 +89,228 @@ char *desc_text_read(const struct chain_layer *layer)
  * Texts
  */
 
-/* The line behind the one at @p. */
-static const char *next_line(const char *p)
+static char *no_change(const struct chain_layer *layer, const char *what)
 {
-	p += strcspn(p, "\n");
-	return *p ? p + 1 : p;
+	out_error(layer->path, "Descriptor cannot be changed: %s", what);
+	return NULL;
 }
 
-static const char *skip_blanks(const char *p)
+/* @text read again, as it was read when the layer was opened. */
+static bool parse(const struct chain_layer *layer, const char *text,
+		  struct descriptor *desc)
 {
-	return p + strspn(p, " \t");
-}
+	char *what = descriptor_parse(desc, text, strlen(text),
+				      layer->desc->informs);
 
-/* @text with [from, to) replaced. */
-static char *replace(const char *text, const char *from, const char *to,
-		     const char *what)
-{
-	return out_text("%.*s%s%s", (int)(from - text), text, what, to);
-}
-
-static bool is_extent(const char *line)
-{
-	static const char *const words[] = { "RW", "RDONLY", "NOACCESS" };
-	unsigned int i;
-	size_t n;
-
-	line = skip_blanks(line);
-	for (i = 0; i < 3; i++) {
-		n = strlen(words[i]);
-		if (!strncmp(line, words[i], n) && strchr(" \t", line[n]))
-			return true;
+	if (what) {
+		no_change(layer, what);
+		free(what);
+		descriptor_free(desc);
 	}
-	return false;
+	return !what;
 }
 
-static const char *last_extent(const char *text)
+/*
+ * @text with @len bytes from @at on replaced, if what comes out is read as
+ * @want, which is used up; or NULL after saying that it is not.
+ */
+static char *replace(const struct chain_layer *layer, const char *text,
+		     struct descriptor_span at, const char *what,
+		     struct descriptor *want)
 {
-	const char *line, *last = NULL;
+	char *new = out_text("%.*s%s%s", (int)at.at, text, what,
+			     text + at.at + at.len);
+	struct descriptor got;
+	bool good = false;
 
-	for (line = text; *line; line = next_line(line))
-		if (is_extent(line))
-			last = line;
-	return last;
+	if (parse(layer, new, &got)) {
+		good = descriptor_same(want, &got);
+		if (!good)
+			no_change(layer, "it would be read as another");
+		descriptor_free(&got);
+	}
+	descriptor_free(want);
+	if (good)
+		return new;
+	free(new);
+	return NULL;
 }
 
-char *desc_text_extent(const char *text, u64 sectors)
+static struct descriptor_extent *last_of(struct descriptor *desc)
 {
-	const char *last = last_extent(text), *from;
-	char number[24];
-
-	if (!last)
-		return out_text("%s", text);
-	from = skip_blanks(last);
-	from = skip_blanks(from + strcspn(from, " \t\n"));
-	snprintf(number, sizeof(number), "%llu", (unsigned long long)sectors);
-	return replace(text, from, from + strspn(from, "0123456789"), number);
+	return desc->nr_extents ? &desc->extent[desc->nr_extents - 1] : NULL;
 }
 
-/* Between the first quote of the line and its last. */
-static bool quoted(const char *line, const char **from, const char **to)
+char *desc_text_extent(const struct chain_layer *layer, const char *text,
+		       u64 sectors)
 {
-	const char *end = line + strcspn(line, "\r\n");
+	struct descriptor_extent *last;
+	struct descriptor desc;
+	char digits[24];
 
-	*from = memchr(line, '"', (size_t)(end - line));
-	*to = memrchr(line, '"', (size_t)(end - line));
-	return *from && (*from)++ < *to;
+	if (!parse(layer, text, &desc))
+		return NULL;
+	last = last_of(&desc);
+	if (!last) {
+		descriptor_free(&desc);
+		/* Where a header counts the text need not know. */
+		return layer->desc->informs ? out_text("%s", text) :
+			no_change(layer, "it lists no extents");
+	}
+	last->sectors = sectors;
+	snprintf(digits, sizeof(digits), "%llu", (unsigned long long)sectors);
+	return replace(layer, text, last->digits, digits, &desc);
 }
 
-char *desc_text_name(const char *text)
+char *desc_text_name(const struct chain_layer *layer, const char *text)
 {
-	const char *last = last_extent(text), *from, *to;
+	struct descriptor_extent *last;
+	struct descriptor desc;
+	char *name = NULL;
 
-	return last && quoted(last, &from, &to) ?
-		out_text("%.*s", (int)(to - from), from) : out_text("%s", "");
+	if (!parse(layer, text, &desc))
+		return NULL;
+	last = last_of(&desc);
+	if (last && last->file)
+		name = out_text("%s", last->file);
+	else
+		no_change(layer, "its last extent has no name");
+	descriptor_free(&desc);
+	return name;
 }
 
-char *desc_text_more(const char *text, u64 sectors, const char *name)
+/* A line of the last extent's kind, with its line end, for another file. */
+static char *extent_line(const char *text, const struct descriptor_extent *like,
+			 u64 sectors, const char *name)
 {
-	const char *last = last_extent(text), *from, *to, *kind, *next;
-	char *line, *more, *result;
+	size_t kind = like->digits.at + like->digits.len;
+	size_t rest = like->name.at + like->name.len;
+	size_t end = like->line.at + like->line.len;
 
-	if (!last || !quoted(last, &from, &to))
-		return out_text("%s", text);
-	kind = skip_blanks(last);
-	kind = skip_blanks(kind + strcspn(kind, " \t"));
-	kind += strspn(kind, "0123456789");
-	next = next_line(last);
-	line = out_text("RW %llu%.*s%s%.*s", (unsigned long long)sectors,
-			(int)(from - kind), kind, name, (int)(next - to), to);
-	more = out_text("%s%s", next[-1] == '\n' ? "" : "\n", line);
-	result = replace(text, next, next, more);
+	return out_text("%sRW %llu%.*s%s%.*s",
+			text[end - 1] == '\n' ? "" : "\n",
+			(unsigned long long)sectors,
+			(int)(like->name.at - kind), text + kind, name,
+			(int)(end - rest), text + rest);
+}
+
+char *desc_text_more(const struct chain_layer *layer, const char *text,
+		     u64 sectors, const char *name)
+{
+	struct descriptor_extent more;
+	struct descriptor desc;
+	char *in, *line, *result = NULL;
+	size_t end;
+
+	if (!parse(layer, text, &desc))
+		return NULL;
+	in = descriptor_encode(&desc, name);
+	if (!desc.nr_extents || !in) {
+		no_change(layer, in ? "it lists no extents" :
+			  "its encoding has no such name");
+		descriptor_free(&desc);
+		free(in);
+		return NULL;
+	}
+	more = *last_of(&desc);
+	end = more.line.at + more.line.len;
+	line = extent_line(text, &more, sectors, in);
+	more.access = DESCRIPTOR_RW;
+	more.sectors = sectors;
+	more.file = out_text("%s", name);
+	desc.extent = out_grow(desc.extent, desc.nr_extents + 1,
+			       sizeof(*desc.extent));
+	desc.extent[desc.nr_extents++] = more;
+	result = replace(layer, text, (struct descriptor_span){ end, 0 }, line,
+			 &desc);
 	free(line);
-	free(more);
+	free(in);
 	return result;
 }
 
-static bool is_key(const char *line, const char *key)
+/* Where a new line goes: behind those that it belongs to. */
+static size_t place_of_key(const struct descriptor *desc, const char *text)
 {
-	size_t n = strlen(key);
+	static const enum descriptor_key after[] = {
+		DESCRIPTOR_PARENT_CID, DESCRIPTOR_CID,
+	};
+	unsigned int i;
 
-	line = skip_blanks(line);
-	return !strncasecmp(line, key, n) && *skip_blanks(line + n) == '=';
+	for (i = 0; i < 2; i++)
+		if (desc->line[after[i]].len)
+			return desc->line[after[i]].at +
+			       desc->line[after[i]].len;
+	return desc->nr_extents ? desc->extent[0].line.at : strlen(text);
 }
 
-char *desc_text_key(const char *text, const char *key, const char *value)
+static void set_cid(struct descriptor *desc, enum descriptor_key key, u32 cid)
 {
-	const char *line, *after = NULL, *end = "\n";
-	char *pair, *result;
-
-	for (line = text; *line && !is_key(line, key); line = next_line(line)) {
-		if (is_extent(line) && !after)
-			after = line;
-		/* New lines stand where those are that they belong to. */
-		if (is_key(line, "parentCID") || is_key(line, "CID"))
-			after = next_line(line);
-		if (line[strcspn(line, "\r\n")] == '\r')
-			end = "\r\n";
-	}
-	if (!*line && !value)
-		return out_text("%s", text);
-	pair = value ? out_text("%s=%s%s", key, value, end) : out_text("%s", "");
-	if (*line)
-		result = replace(text, line, next_line(line), pair);
+	if (key == DESCRIPTOR_CID)
+		desc->cid = cid;
 	else
-		result = replace(text, after ? after : line,
-				 after ? after : line, pair);
-	free(pair);
+		desc->parent_cid = cid;
+}
+
+/* Replace the line of @key, or add one; @value NULL: there shall be none. */
+static char *set_line(const struct chain_layer *layer, const char *text,
+		      enum descriptor_key key, const char *name,
+		      const char *value, struct descriptor *want)
+{
+	struct descriptor_span at = want->line[key];
+	const char *cr = strchr(text, '\n');
+	const char *lf = cr && cr > text && cr[-1] == '\r' ? "\r\n" : "\n";
+	char *line, *result;
+
+	if (!at.len && !value) {
+		descriptor_free(want);
+		return out_text("%s", text);
+	}
+	if (!at.len)
+		at.at = place_of_key(want, text);
+	line = value ? out_text("%s%s=%s%s",
+				at.at && text[at.at - 1] != '\n' ? lf : "",
+				name, value, lf) : out_text("%s", "");
+	result = replace(layer, text, at, line, want);
+	free(line);
+	return result;
+}
+
+char *desc_text_cid(const struct chain_layer *layer, const char *text,
+		    enum descriptor_key key, u32 cid)
+{
+	struct descriptor desc;
+	char digits[9];
+
+	if (!parse(layer, text, &desc))
+		return NULL;
+	set_cid(&desc, key, cid);
+	snprintf(digits, sizeof(digits), "%08x", cid);
+	return set_line(layer, text, key,
+			key == DESCRIPTOR_CID ? "CID" : "parentCID", digits,
+			&desc);
+}
+
+char *desc_text_parent(const struct chain_layer *layer, const char *text,
+		       const char *name)
+{
+	struct descriptor desc;
+	char *in, *quoted = NULL, *result;
+
+	if (!parse(layer, text, &desc))
+		return NULL;
+	in = descriptor_encode(&desc, name);
+	if (!in) {
+		descriptor_free(&desc);
+		return no_change(layer, "its encoding has no such name");
+	}
+	if (*in)
+		quoted = out_text("\"%s\"", in);
+	free(desc.parent_hint);
+	desc.parent_hint = quoted ? out_text("%s", name) : NULL;
+	result = set_line(layer, text, DESCRIPTOR_PARENT_HINT,
+			  "parentFileNameHint", quoted, &desc);
+	free(quoted);
+	free(in);
 	return result;
 }
 

@@ -12,15 +12,22 @@
 char *desc_text_read(const struct chain_layer *layer);
 
 /*
- * New texts, to be freed: the last extent has @sectors; @key, which is no key
- * of the disk database, is @value, or is no more if that is NULL.
+ * New texts of a layer, to be freed; NULL after saying why. Each is read again
+ * and means what it shall, or it is none.
+ *
+ * The last extent has @sectors. A content id (@key is CID or PARENT_CID). The
+ * parent's name, or none if it is "". One more extent behind the last one, like
+ * it; and the last one's name.
  */
-char *desc_text_extent(const char *text, u64 sectors);
-char *desc_text_key(const char *text, const char *key, const char *value);
-
-/* One more extent behind the last one, like it. And the last one's name. */
-char *desc_text_more(const char *text, u64 sectors, const char *name);
-char *desc_text_name(const char *text);
+char *desc_text_extent(const struct chain_layer *layer, const char *text,
+		       u64 sectors);
+char *desc_text_cid(const struct chain_layer *layer, const char *text,
+		    enum descriptor_key key, u32 cid);
+char *desc_text_parent(const struct chain_layer *layer, const char *text,
+		       const char *name);
+char *desc_text_more(const struct chain_layer *layer, const char *text,
+		     u64 sectors, const char *name);
+char *desc_text_name(const struct chain_layer *layer, const char *text);
 
 /*
  * Put @text in the place of the layer's, durably. False after saying why: then

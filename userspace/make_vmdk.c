@@ -164,7 +164,7 @@ static char *make_descriptor(const struct make *make,
 
 	text = out_text("# Disk DescriptorFile\nversion=1\nCID=%08x\n"
 			"parentCID=%08x\ncreateType=\"%s\"\n", new_cid(),
-			parent ? make->parent_cid : DESCRIPTOR_NO_PARENT,
+			parent ? make->parent_cid : DESCRIPTOR_NO_CID,
 			sub->name);
 	if (parent)
 		append(&text, out_text("parentFileNameHint=\"%s\"\n", parent));
@@ -194,12 +194,26 @@ static bool check_name(const struct make *make, const char *name)
 	return false;
 }
 
-static bool check_descriptor(const struct make *make, const char *text)
+static bool check_descriptor(const struct make *make,
+			     const struct subformat *sub, const char *text)
 {
+	const char *parent = make_text(make, "backing_file");
 	struct descriptor desc;
-	char *what;
+	char *what, *name;
+	u32 i;
 
-	what = descriptor_parse(&desc, text, strlen(text));
+	what = descriptor_parse(&desc, text, strlen(text), false);
+	if (!what && strcmp(desc.parent_hint ? desc.parent_hint : "",
+			    parent ? parent : ""))
+		what = out_text("Name would be read as another: %s",
+				out_name(parent));
+	for (i = 0; !what && i < desc.nr_extents; i++) {
+		name = extent_name(make, sub, i);
+		if (strcmp(desc.extent[i].file, name))
+			what = out_text("Name would be read as another: %s",
+					out_name(name));
+		free(name);
+	}
 	descriptor_free(&desc);
 	if (!what)
 		return true;
@@ -277,7 +291,7 @@ bool make_vmdk(struct make *make)
 	if (!check_name(make, make->place) || !check_name(make, parent))
 		return false;
 	make->text = make_descriptor(make, sub);
-	if (!check_descriptor(make, make->text) ||
+	if (!check_descriptor(make, sub, make->text) ||
 	    !make_file(make, make->place))
 		return false;
 	if (!sub->suffix) {

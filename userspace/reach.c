@@ -217,6 +217,9 @@ static int add_base(struct reach *reach, const char *path)
 	char *real = realpath(path, NULL), *cwd;
 	struct stat st;
 
+	/* What is not there holds nothing that could be allowed. */
+	if (!real && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
 	if (!real || stat(real, &st)) {
 		free(real);
 		return fail(reach, -errno,

@@ -50,11 +50,24 @@ static bool may_tell_extent(const struct chain *chain, u64 size_sec)
 	old = desc_text_read(top);
 	if (!old)
 		return false;
-	text = desc_text_extent(old, last_extent(chain, size_sec));
-	good = desc_text_may_write(top, text);
+	text = desc_text_extent(top, old, last_extent(chain, size_sec));
+	good = text && desc_text_may_write(top, text);
 	free(text);
 	free(old);
 	return good;
+}
+
+/* What lies behind it in the file is another extent's. */
+static bool shares_file(const struct chain_layer *layer)
+{
+	const char *path = layer->part[layer->nr - 1].path;
+	unsigned int i;
+
+	for (i = 0; i + 1 < layer->nr; i++)
+		if (path && layer->part[i].path &&
+		    !strcmp(path, layer->part[i].path))
+			return true;
+	return false;
 }
 
 static bool may_resize(struct chain *chain, u64 size_sec)
@@ -62,7 +75,9 @@ static bool may_resize(struct chain *chain, u64 size_sec)
 	const struct chain_layer *top = &chain->layer[0];
 
 	*chain->fault.text = 0;
-	if (!top->desc && top->part[top->nr - 1].image->opts.size_sec)
+	if (shares_file(top))
+		out_error(chain->image, "Last extent shares its file with another");
+	else if (!top->desc && top->part[top->nr - 1].image->opts.size_sec)
 		out_error(chain->image, "Disks of bundles keep their size");
 	else if (resize_check(chain->disk, size_sec))
 		out_error(chain->image, "%s", chain->fault.text);
@@ -89,8 +104,8 @@ static bool tell_extent(struct chain *chain, u64 size_sec)
 	old = desc_text_read(top);
 	if (!old)
 		return false;
-	text = desc_text_extent(old, last_extent(chain, size_sec));
-	good = desc_text_write(top, text);
+	text = desc_text_extent(top, old, last_extent(chain, size_sec));
+	good = text && desc_text_write(top, text);
 	free(text);
 	free(old);
 	return good;

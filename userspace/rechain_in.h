@@ -18,6 +18,7 @@ bool rechain_room(struct chain *chain, u64 size_sec);
 
 /* Extents behind the last one of a split VMDK. */
 struct rechain_split {
+	const struct chain_layer *top;
 	char *text;		/* the new descriptor */
 	char *name;		/* of the last extent, as it says */
 	char **path;		/* of the files that were made */

@@ -86,20 +86,22 @@ static bool qed_set(struct chain *chain, const struct rechain_parent *parent)
  */
 
 /* Takes @text over, which may be NULL. */
-static char *set_key(char *text, const char *key, const char *value)
+static char *set_cid(const struct chain_layer *layer, char *text,
+		     enum descriptor_key key, u32 cid)
 {
-	char *next = text ? desc_text_key(text, key, value) : NULL;
+	char *next = text ? desc_text_cid(layer, text, key, cid) : NULL;
 
 	free(text);
 	return next;
 }
 
-static char *set_cid(char *text, const char *key, u32 cid)
+static char *set_parent(const struct chain_layer *layer, char *text,
+			const char *name)
 {
-	char digits[9];
+	char *next = text ? desc_text_parent(layer, text, name) : NULL;
 
-	snprintf(digits, sizeof(digits), "%08x", cid);
-	return set_key(text, key, digits);
+	free(text);
+	return next;
 }
 
 static bool put_text(const struct chain_layer *layer, char *text)
@@ -113,8 +115,7 @@ static bool put_text(const struct chain_layer *layer, char *text)
 static bool vmdk_set(struct chain *chain, const struct rechain_parent *parent)
 {
 	const struct chain_layer *top = &chain->layer[0];
-	char *hint = NULL, *text;
-	bool good;
+	char *text;
 
 	if (!top->desc) {
 		out_error(top->path, "Image has no descriptor");
@@ -125,14 +126,9 @@ static bool vmdk_set(struct chain *chain, const struct rechain_parent *parent)
 			  out_name(parent->name));
 		return false;
 	}
-	if (*parent->name)
-		hint = out_text("\"%s\"", parent->name);
-	text = set_cid(desc_text_read(top), "parentCID",
-		       hint ? parent->cid : DESCRIPTOR_NO_PARENT);
-	text = set_key(text, "parentFileNameHint", hint);
-	good = put_text(top, text);
-	free(hint);
-	return good;
+	text = set_cid(top, desc_text_read(top), DESCRIPTOR_PARENT_CID,
+		       *parent->name ? parent->cid : DESCRIPTOR_NO_CID);
+	return put_text(top, set_parent(top, text, parent->name));
 }
 
 static u32 new_cid(u32 old)
@@ -152,21 +148,23 @@ bool rechain_stamp(struct chain *parent, struct chain *child)
 	if (!below->desc)
 		return true;
 	if (child && child->layer[0].desc &&
-	    !put_text(child->layer, set_cid(desc_text_read(child->layer),
-					    "parentCID", DESCRIPTOR_LONG_CID)))
+	    !put_text(child->layer,
+		      set_cid(child->layer, desc_text_read(child->layer),
+			      DESCRIPTOR_PARENT_CID, DESCRIPTOR_LONG_CID)))
 		return false;
 	below->desc->cid = new_cid(below->desc->cid);
-	return put_text(below, set_cid(desc_text_read(below), "CID",
-				       below->desc->cid));
+	return put_text(below, set_cid(below, desc_text_read(below),
+				       DESCRIPTOR_CID, below->desc->cid));
 }
 
 bool rechain_stamped(struct chain *parent, struct chain *child)
 {
 	if (!parent->layer[0].desc || !child->layer[0].desc)
 		return true;
-	return put_text(child->layer, set_cid(desc_text_read(child->layer),
-					      "parentCID",
-					      parent->layer[0].desc->cid));
+	return put_text(child->layer,
+			set_cid(child->layer, desc_text_read(child->layer),
+				DESCRIPTOR_PARENT_CID,
+				parent->layer[0].desc->cid));
 }
 
 /*-----------------------------------------------------------------*/

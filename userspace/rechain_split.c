@@ -89,10 +89,13 @@ static bool make_all(struct rechain_split *split, struct make *make,
 		good = make_one(split, make, maker, &recipe, dir);
 		if (!good)
 			break;
-		split->text = desc_text_more(text, recipe.size_sec,
+		split->text = desc_text_more(split->top, text, recipe.size_sec,
 					     split->name);
 		free(text);
 		text = split->text;
+		good = text;
+		if (!good)
+			break;
 	}
 	free(dir);
 	return good && make_commit(make);
@@ -111,9 +114,12 @@ bool rechain_split_begin(struct rechain_split *split, const struct chain *chain,
 	text = desc_text_read(top);
 	if (!text)
 		return false;
-	split->text = desc_text_extent(text, last_sec);
-	split->name = desc_text_name(text);
+	split->top = top;
+	split->text = desc_text_extent(top, text, last_sec);
+	split->name = desc_text_name(top, text);
 	free(text);
+	if (!split->text || !split->name)
+		return false;
 	/* Who takes signals here would not give them back. */
 	signals_hold(&old);
 	make_begin(&make, chain->image, make_kind_find("vmdk"));

@@ -211,7 +211,7 @@ refused "Parallels v1: over 2 TiB" "Parallels v1 disk is over 2 TiB: 6442450944$
 	"$vdisk" resize p1/*.hds 3T
 "$handmade" make cowd-1 cowd >made
 refused "COWD: over 2 TiB" "COWD disk is over 2 TiB: 6442450944$" \
-	"$vdisk" resize cowd/cowd-1-delta.vmdk 3T
+	"$vdisk" resize cowd/cowd-1.vmdk 3T
 truncate -s 1M raw
 refused "raw: over 2^63 bytes" "Raw disk is 2\^63 bytes or longer: 18014398509481984$" \
 	"$vdisk" resize -f raw raw 8E

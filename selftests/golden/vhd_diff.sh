@@ -151,8 +151,8 @@ reads "--allow-path with .. in the name" "$tmp/1.raw" "$child" --allow-path "$tm
 make_child w2ru='.\link.vhd'
 refused "a link out is refused beside --allow-path" "leads out of" \
 	"$vdisk" table --allow-path "$tmp/other" "$child"
-refused "--allow-path that is not there" \
-	"Path to allow, /nowhere: No such file or directory$" \
+refused "--allow-path of what is not there allows nothing" \
+	"leads out of $tmp/img \(see --allow-path\)$" \
 	"$vdisk" table --allow-path /nowhere "$child"
 for name in 'nbd://host/disk' 'json:{}'; do
 	make_child w2ru="$name"

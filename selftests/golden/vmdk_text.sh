@@ -151,7 +151,7 @@ refused "longer than 1 MiB" "Descriptor is longer than 1 MiB: " "$vdisk" table d
 ln -s ../other/o.raw link.raw
 ln -s ../other dirlink
 ln -s a.raw inlink.raw
-for name in /etc/passwd "$tmp/img/a.raw"; do
+for name in /etc/passwd "$tmp/other/o.raw"; do
 	text "RW 1 FLAT \"$name\" 0"
 	refused "refused: $name" "^vdisk: d.vmdk: $name is an absolute path \(see --allow-path\)$" \
 		"$vdisk" table d.vmdk
@@ -174,8 +174,44 @@ text 'RW 1 FLAT "inlink.raw" 0'
 t "a link that stays is followed" "$vdisk" table d.vmdk
 text "RW 1 FLAT \"$tmp/other/o.raw\" 0"
 t "--allow-path" "$vdisk" table --allow-path ../other d.vmdk
-text 'RW 1 FLAT "a.raw" 0' 'RW 1 FLAT "inlink.raw" 1'
-refused "one file twice" "a.raw is in the chain twice$" "$vdisk" table d.vmdk
+
+# Names of another system: the file beside the text.
+for name in "$tmp/gone/a.raw" /vmfs/volumes/5f0/vm/a.raw 'D:\vm\a.raw' 'd:/vm/a.raw' \
+	'\\server\share\a.raw' 'E:\a.raw'; do
+	text "RW 8 FLAT \"$name\" 0"
+	eq "the file beside the text: $name" "$(table d.vmdk)" \
+		"0 8 vdisk rw 1 1 8 raw 1 $PWD/a.raw"
+done
+cp c.raw sub/c.raw
+text 'RW 8 FLAT "sub\c.raw" 0'
+eq "Windows' separator" "$(table d.vmdk)" "0 8 vdisk rw 1 1 8 raw 1 $PWD/sub/c.raw"
+cp b.raw 'sub\c.raw'
+eq "a name that has a backslash is that" "$(table d.vmdk)" \
+	"0 8 vdisk rw 1 1 8 raw 1 $PWD/sub\\134c.raw"
+rm 'sub\c.raw'
+text 'RW 8 FLAT "D:\vm\..\a.raw" 0'
+t "the last part of a name is one of this directory" "$vdisk" table d.vmdk
+text 'RW 8 FLAT "D:\vm\.." 0'
+refused "nor is that a directory" "^vdisk: d.vmdk: " "$vdisk" table d.vmdk
+
+# One file in several extents: where each byte has one place, or is only read.
+text 'RW 8 FLAT "b.raw" 0' 'RW 100 FLAT "a.raw" 0' 'RW 8 FLAT "b.raw" 8' 'RW 50 FLAT "inlink.raw" 100'
+: >want.raw; part b.raw 0 8; part a.raw 0 100; part b.raw 8 8; part a.raw 100 50
+reads "ranges of one file" want.raw d.vmdk
+eq "ranges of one file: the table" "$(table d.vmdk)" \
+	"0 166 vdisk rw 1 4 8 raw 1 $PWD/b.raw 100 raw 1 $PWD/a.raw 8 raw 2 $PWD/b.raw offset=8 50 raw 2 $PWD/a.raw offset=100"
+status "ranges of one file: check" 0 "$vdisk" check d.vmdk
+refused "a file with two ranges does not grow" "Last extent shares its file with another$" \
+	"$vdisk" resize d.vmdk +1M
+text 'RW 10 FLAT "a.raw" 5' 'RW 1 FLAT "b.raw" 0' 'RW 6 FLAT "inlink.raw" 0'
+refused "ranges that overlap are not written" \
+	"^vdisk: d.vmdk: Two extents have sector 5 of inlink.raw$" "$vdisk" table d.vmdk
+: >want.raw; part a.raw 5 10; part b.raw 0 1; part a.raw 0 6
+reads "ranges that overlap are read" want.raw d.vmdk
+t "ranges that overlap: a table for reading" "$vdisk" table --read-only d.vmdk
+cp sa.vmdk sub/sa.vmdk
+text 'RW 8 FLAT "sa.vmdk" 0' 'RW 2048 SPARSE "sa.vmdk"'
+refused "a sparse extent is no range" "sa.vmdk is in the chain twice$" "$vdisk" table -r d.vmdk
 text 'RW 1 FLAT "d.vmdk" 0'
 refused "the text as its extent" "d.vmdk is in the chain twice$" "$vdisk" table d.vmdk
 

@@ -93,6 +93,36 @@ static const struct {
 	  "!Descriptor line 4: Extent names no file" },
 	{ "no offset", HEAD "RW 8 FLAT \"a\"\n",
 	  "!Descriptor line 4: Extent has no offset" },
+	{ "a byte-order mark", "\xef\xbb\xbf" HEAD "RW 8 FLAT \"a\" 0\n",
+	  "12abcdef ffffffff 8: rw8flat(a)0" },
+	{ "an encoding", HEAD "encoding=\"windows-1252\"\nRW 8 FLAT \"caf\xe9\" 0\n",
+	  "12abcdef ffffffff 8: rw8flat(caf\xc3\xa9)0" },
+	{ "an encoding that is said behind the names",
+	  HEAD "RW 8 FLAT \"\xd0\xe9\" 0\nENCODING = \"GBK\"\n",
+	  "12abcdef ffffffff 8: rw8flat(\xe8\x99\x9a)0" },
+	{ "a character whose second byte is a backslash's",
+	  HEAD "encoding=\"Shift_JIS\"\nRW 8 FLAT \"\x95\x5c\" 0\n",
+	  "12abcdef ffffffff 8: rw8flat(\xe8\xa1\xa8)0" },
+	{ "an encoding that nobody knows",
+	  HEAD "encoding=\"Klingon\"\nRW 8 FLAT \"\xe9\" 0\n",
+	  "12abcdef ffffffff 8: rw8flat(\xe9)0" },
+	{ "bytes that are none of the encoding",
+	  HEAD "encoding=\"GBK\"\nRW 8 FLAT \"\xff\" 0\n",
+	  "12abcdef ffffffff 8: rw8flat(\xff)0" },
+	{ "encrypted by ESXi", HEAD "keyID=00112233\n",
+	  "!Descriptor line 4: Disk is encrypted: keyID" },
+	{ "its keys", HEAD "encryptionKeys = \"vmware:key/list/(x)\"\n",
+	  "!Descriptor line 4: Disk is encrypted: encryptionKeys" },
+	{ "encrypted by Workstation", HEAD "ENCRYPTION.KEYSAFE=\"vmware:key\"\n",
+	  "!Descriptor line 4: Disk is encrypted: ENCRYPTION.KEYSAFE" },
+	{ "its data", HEAD "encryption.data = \"xx\"\n",
+	  "!Descriptor line 4: Disk is encrypted: encryption.data" },
+	{ "an I/O filter that encrypts",
+	  HEAD "ddb.iofilters = \"VMW_spm_1.0.0,VMW_vmwarevmcrypt_1.0.0\"\n",
+	  "!Descriptor line 4: Disk is encrypted: "
+	  "VMW_spm_1.0.0,VMW_vmwarevmcrypt_1.0.0" },
+	{ "no key", HEAD "keyID=\nencryptionKeys=\"\"\nddb.iofilters=\"\"\n"
+	  "#keyID=1\n", "12abcdef ffffffff 0:" },
 	{ "an offset that is none", HEAD "RW 8 VMFS \"a\" x\n",
 	  "!Descriptor line 4: Extent has no offset" },
 	{ "an offset too far", HEAD "RW 8 FLAT \"a\" 18014398509481985\n",
@@ -128,7 +158,7 @@ static char *parse(struct descriptor *d, const char *text, size_t len)
 	char *copy = out_alloc(len, 1), *what;
 
 	memcpy(copy, text, len);
-	what = descriptor_parse(d, copy, len);
+	what = descriptor_parse(d, copy, len, false);
 	free(copy);
 	return what;
 }
@@ -162,6 +192,138 @@ static void test_texts(void)
 	T_EQ(d.cid_at, strlen(HEAD) - 9, "where the CID stands");
 	T_EQ(d.cid_len, 8, "how long it is");
 	descriptor_free(&d);
+}
+
+/* What must not be written, and what the text says of parents. */
+static void test_reasons(void)
+{
+	static const char tracked[] =
+		"Changes of this VMDK are tracked elsewhere";
+	static const struct {
+		const char *name, *text, *why, *uuid;
+		bool parent, no_cid;
+	} r[] = {
+		{ "an ordinary text", HEAD, NULL, NULL, false, false },
+		{ "version 3", "version=3\nCID=1\n", tracked, NULL, false,
+		  false },
+		{ "a tracking file", HEAD "changetrackpath = \"a-ctk.vmdk\"\n",
+		  tracked, NULL, false, false },
+		{ "no tracking file", HEAD "changeTrackPath=\"\"\n", NULL, NULL,
+		  false, false },
+		{ "a filter", HEAD "ddb.iofilters=\"vmwarelwd\"\n",
+		  "A filter must see what is written to this VMDK", NULL, false,
+		  false },
+		{ "a parent's UUID", HEAD "ddb.uuid.parent=\"a0000000-0000\"\n",
+		  NULL, "a0000000-0000", false, false },
+		{ "no parent's UUID", HEAD "ddb.uuid.parent=\"00000000-0000\"\n",
+		  NULL, NULL, false, false },
+		{ "a parent's CID", HEAD "parentCID=0\n", NULL, NULL, true,
+		  false },
+		{ "a parent's name alone",
+		  HEAD "parentCID=ffffffff\nparentFileNameHint=\"b\"\n", NULL,
+		  NULL, true, false },
+		{ "an empty name", HEAD "parentFileNameHint=\"\"\n", NULL, NULL,
+		  false, false },
+		{ "a CID that means none", "version=1\nCID=ffffffff\n", NULL,
+		  NULL, false, true },
+		{ "a CID that is elsewhere", "version=1\nCID=FFFFFFFE\n", NULL,
+		  NULL, false, true },
+		{ "a CID of zero", "version=1\nCID=0\n", NULL, NULL, false,
+		  false },
+	};
+	struct descriptor d;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(r) / sizeof(r[0]); i++) {
+		T_STR(parse(&d, r[i].text, strlen(r[i].text)), NULL, r[i].name);
+		T_STR(d.why_ro, r[i].why, "why it is not written");
+		T_STR(d.uuid_parent, r[i].uuid, "the parent's UUID");
+		T_EQ(descriptor_has_parent(&d), r[i].parent, "a parent");
+		T_EQ(descriptor_no_cid(&d), r[i].no_cid, "a CID");
+		descriptor_free(&d);
+	}
+}
+
+/* Of a text beside a header only what the header does not say counts. */
+static void test_informs(void)
+{
+	static const char text[] = HEAD "RW 8192 SPARSE \"\"\n"
+		"RW 0 SPARSE \"a\"\nRW 5 STRANGE x\nRDONLY\nnothing\n"
+		"parentFileNameHint=\"p\"\n";
+	static const char *const wrong[] = {
+		"nothing at all\n", HEAD "keyID=1\n", "CID=1\nnothing\n",
+	};
+	struct descriptor d;
+	char *what;
+	unsigned int i;
+
+	T_STR(descriptor_parse(&d, text, strlen(text), true), NULL,
+	      "lines that inform are passed over");
+	T_EQ(d.nr_extents, 2, "those that can be read are kept");
+	T_EQ(d.extent[0].digits.at, strlen(HEAD) + 3, "with their places");
+	T_STR(d.parent_hint, "p", "the parent is the text's to say");
+	descriptor_free(&d);
+	for (i = 0; i < 3; i++) {
+		what = descriptor_parse(&d, wrong[i], strlen(wrong[i]), true);
+		T_OK(what, t_name("wrong all the same: %u", i));
+		free(what);
+		descriptor_free(&d);
+	}
+}
+
+static void test_utf16(void)
+{
+	static const char text[] = HEAD "RW 8 FLAT \"a\" 0\n";
+	char wide[2 * sizeof(text)] = { (char)0xff, (char)0xfe };
+	struct descriptor d, plain;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(text) - 1; i++)
+		wide[2 + 2 * i] = text[i];
+	T_STR(parse(&d, wide, sizeof(wide)), NULL, "UTF-16, little endian");
+	T_STR(d.why_ro, "Descriptor is UTF-16, which is only read", "read only");
+	parse(&plain, text, strlen(text));
+	d.why_ro = NULL;
+	T_OK(descriptor_same(&d, &plain), "it means the same");
+	descriptor_free(&plain);
+	descriptor_free(&d);
+	for (i = 0; i < sizeof(wide); i += 2) {
+		char c = wide[i];
+
+		wide[i] = wide[i + 1];
+		wide[i + 1] = c;
+	}
+	T_STR(parse(&d, wide, sizeof(wide)), NULL, "UTF-16, big endian");
+	T_EQ(d.sectors, 8, "its sectors");
+	descriptor_free(&d);
+}
+
+/* Each thing that is compared, changed once. */
+static void test_same(void)
+{
+	static const char *const texts[] = {
+		HEAD "RW 8 FLAT \"a\" 0\n",
+		HEAD "RW 9 FLAT \"a\" 0\n", HEAD "RW 8 FLAT \"b\" 0\n",
+		HEAD "RW 8 FLAT \"a\" 1\n", HEAD "RDONLY 8 FLAT \"a\" 0\n",
+		HEAD "RW 8 VMFS \"a\" 0\n",
+		HEAD "RW 8 FLAT \"a\" 0\nRW 8 FLAT \"a\" 0\n",
+		"version=1\nCID=1\nRW 8 FLAT \"a\" 0\n",
+		HEAD "parentCID=1\nRW 8 FLAT \"a\" 0\n",
+		HEAD "createType=\"x\"\nRW 8 FLAT \"a\" 0\n",
+		HEAD "parentFileNameHint=\"x\"\nRW 8 FLAT \"a\" 0\n",
+		HEAD "changeTrackPath=\"x\"\nRW 8 FLAT \"a\" 0\n",
+		HEAD "ddb.uuid.parent=\"1\"\nRW 8 FLAT \"a\" 0\n",
+	};
+	struct descriptor a, b;
+	unsigned int i;
+
+	parse(&a, texts[0], strlen(texts[0]));
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		parse(&b, texts[i], strlen(texts[i]));
+		T_EQ(descriptor_same(&a, &b), !i, t_name("same as %u", i));
+		descriptor_free(&b);
+	}
+	descriptor_free(&a);
 }
 
 static void test_many(void)
@@ -199,6 +361,10 @@ int main(void)
 {
 	test_rows();
 	test_texts();
+	test_reasons();
+	test_informs();
+	test_utf16();
+	test_same();
 	test_many();
 	return T_DONE();
 }

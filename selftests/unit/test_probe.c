@@ -118,7 +118,7 @@ static void head_of(u32 kind, u8 *h)
 		memcpy(h, "\x1f\x8b\x08", 3);
 		break;
 	case H_XZ:
-		memcpy(h, "\xfd""7zXZ", 6);
+		memcpy(h, "\3757zXZ", 6);
 		break;
 	case H_7Z:
 		memcpy(h, "7z\xbc\xaf\x27\x1c", 6);

@@ -53,10 +53,18 @@ def forged(g):
     g.content = bytes(g.data()[:65536])
 
 
+group("vhd-fixed", "open", (
+    ("a dynamic header forged by the guest", forged,
+     "Begins as dynamic vhd, ends as fixed vhd: a guest may have written one of "
+     "them (see -f)"),
+))
+
 group("vhd-fixed", "fine", (
-    ("a dynamic header forged by the guest", forged, ""),
     ("a footer of 511 bytes", cut(-1), ""),
 ))
+
+fault("vhd-fixed: a forged dynamic header, and -f", "vhd-fixed", forged,
+      show="fine", args=("-f", "vhd"))
 
 group("vhd-dynamic", "open", (
     ("cut to the copy", cut(512), "VHD header offset is outside the file: 512"),
