@@ -58,6 +58,7 @@ static void seg_past_end(struct vdisk_seg *seg)
 static void seg_ended(struct vdisk_seg *seg, long ret)
 {
 	bool nowait = seg->iocb.ki_flags & IOCB_NOWAIT;
+	struct bio *bio = vdisk_io_bio(seg->io);
 
 	if (likely(ret == seg->iter.bi_size)) {
 		vdisk_io_seg_done(seg, BLK_STS_OK);
@@ -67,13 +68,15 @@ static void seg_ended(struct vdisk_seg *seg, long ret)
 		seg_failed(seg, ret);
 		return;
 	}
-	if (!ret) {
+	if (ret > 0) {
+		bio_advance_iter(bio, &seg->iter, ret);
+		seg->off += ret;
+	}
+	/* The end may lie within a sector, where no direct read may begin. */
+	if (!ret || (ret > 0 && !op_is_write(bio_op(bio)) &&
+		     seg->off >= READ_ONCE(seg->backing->len))) {
 		seg_past_end(seg);
 		return;
-	}
-	if (ret > 0) {
-		bio_advance_iter(vdisk_io_bio(seg->io), &seg->iter, ret);
-		seg->off += ret;
 	}
 	INIT_WORK(&seg->work, seg_resubmit);
 	queue_work(seg->io->v->retry_wq, &seg->work);
