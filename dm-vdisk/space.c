@@ -95,15 +95,16 @@ static int step_mark(struct vdisk_image *image, struct vdisk_step *step,
 
 /*
  * The tail is durable at its new place. A unit may come to lie where it was
- * before, and must find zeroes there as everywhere in new space.
+ * before, and must find zeroes there as everywhere in new space; else that is not
+ * taken for fresh.
  */
-static int wipe_tail(struct vdisk_image *image, u64 off)
+static void wipe_tail(struct vdisk_image *image, u64 off)
 {
 	u64 len = round_up(image->geom.tail_len, VDISK_SECTOR);
 
-	if (!len || off < image->fresh_off)
-		return 0;
-	return image->backing->ops->zero(image->backing, off, len, false);
+	if (len && off >= image->fresh_off &&
+	    image->backing->ops->zero(image->backing, off, len, false))
+		image->fresh_off = off + len;
 }
 
 static int run_grow(struct vdisk_image *image, u64 new_end)
@@ -120,6 +121,19 @@ static int run_grow(struct vdisk_image *image, u64 new_end)
 	return r;
 }
 
+/*
+ * What is longer than before has its tail in the wrong place, or a part of one. If
+ * that cannot be cut off, nothing up to the file's end is fresh.
+ */
+static void cut_back(struct vdisk_image *image)
+{
+	struct vdisk_backing *b = image->backing;
+
+	lockdep_assert_held(&image->grow_lock);
+	if (!b->device && b->ops->set_len(b, image->file_len))
+		image->fresh_off = max(image->fresh_off, vdisk_backing_len(b));
+}
+
 /* Let units end at @new_end, or change nothing. */
 static int grow_to(struct vdisk_image *image, u64 new_end)
 {
@@ -131,14 +145,11 @@ static int grow_to(struct vdisk_image *image, u64 new_end)
 	if (!r && image->v->args.falloc && new_end > image->room_end)
 		r = b->ops->reserve(b, image->room_end,
 				    new_end - image->room_end);
-	if (!r)
-		r = wipe_tail(image, image->room_end);
 	if (r) {
-		/* What is longer than before has its tail in the wrong place. */
-		if (!b->device)
-			b->ops->set_len(b, image->file_len);
+		cut_back(image);
 		return r;
 	}
+	wipe_tail(image, image->room_end);
 	image->room_end = new_end;
 	WRITE_ONCE(image->file_len, vdisk_backing_len(b));
 	smp_wmb();	/* with vdisk_step_limits(): first the bytes */
