@@ -31,6 +31,7 @@ PREFIX ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR ?= $(PREFIX)/share/man
 COMPLETIONDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 UNITDIR ?= /lib/systemd/system
 UDEVDIR ?= /lib/udev/rules.d
 GENERATORDIR ?= /lib/systemd/system-generators
@@ -119,6 +120,7 @@ install-tools: tools
 FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/man/vdisktab.5:$(MANDIR)/man5/vdisktab.5 \
 	userspace/completion/vdisk.bash:$(COMPLETIONDIR)/vdisk \
+	userspace/completion/_vdisk:$(ZSHDIR)/_vdisk \
 	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \

@@ -23,7 +23,7 @@ packages=(
 	# what the tests use, on the host and in the guest
 	qemu-utils dmsetup udev groff-base util-linux iproute2 kpartx fdisk fio jq python3
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
-	erofs-utils systemd-container strace lvm2 mdadm ntfs-3g
+	erofs-utils systemd-container strace lvm2 mdadm ntfs-3g zsh
 	# the picture of make bench
 	gnuplot-nox
 )

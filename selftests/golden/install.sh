@@ -50,6 +50,7 @@ wanted()
 	644 $1/share/bash-completion/completions/vdisk
 	644 $1/share/man/man5/vdisktab.5
 	644 $1/share/man/man8/vdisk.8
+	644 $1/share/zsh/$([ "$1" = usr ] && echo vendor-completions || echo site-functions)/_vdisk
 	755 usr/share/initramfs-tools/hooks/vdisk
 	755 usr/share/initramfs-tools/scripts/local-top/vdisk
 	END
