@@ -12,10 +12,8 @@
 
 bool attached_find(const char *name, struct dmctl_device *dev)
 {
-	static const char dir[] = "/dev/mapper/";
-
-	if (!strncmp(name, dir, strlen(dir)))
-		name += strlen(dir);
+	if (dmctl_name(name) != name)
+		name = dmctl_name(name);
 	else if (!access(name, F_OK))
 		return false;
 	if (!*name || strchr(name, '/') || strlen(name) >= DMCTL_NAME_MAX ||
@@ -32,7 +30,7 @@ static void commit(const struct dmctl_device *dev)
 
 	if (dev->suspended || dev->read_only)
 		return;
-	path = out_text("/dev/mapper/%s", dev->name);
+	path = dmctl_path(dev->name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fsync(fd))
 		out_warn(dev->name, "Cannot flush the device: %s",

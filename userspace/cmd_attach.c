@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -215,7 +216,7 @@ static int run_kpartx(const char *path, bool read_only)
 
 static bool add_partitions(const char *name, bool read_only)
 {
-	char *path = out_text("/dev/mapper/%s", name);
+	char *path = dmctl_path(name);
 	int r = run_kpartx(path, read_only);
 
 	free(path);
@@ -228,6 +229,23 @@ static bool add_partitions(const char *name, bool read_only)
 	return false;
 }
 
+/* Who asked for a device and was not told its path has none. */
+static bool tell_path(const char *name, bool made)
+{
+	char *path = dmctl_path(name);
+
+	printf("%s\n", path);
+	free(path);
+	if (!made || out_flush())
+		return true;
+	holders_remove(name, false);
+	out_error(name, "Is detached again, as its path could not be told");
+	/* Which has been said. */
+	__fpurge(stdout);
+	clearerr(stdout);
+	return false;
+}
+
 /* Partitions, too; without them there is no device. */
 static bool finish(const char *name, const struct verb_options *opt)
 {
@@ -236,12 +254,12 @@ static bool finish(const char *name, const struct verb_options *opt)
 		holders_remove(name, false);
 		return false;
 	}
-	printf("/dev/mapper/%s\n", name);
-	return true;
+	return tell_path(name, !opt->dry_run);
 }
 
 int cmd_attach(const struct verb_options *opt)
 {
+	const char *fault;
 	unsigned int flags = CHAIN_LOCK | (opt->read_only ? 0 : CHAIN_WRITE);
 	const char *given = opt->nr_args > 1 ? opt->args[0] : NULL;
 	const char *image = opt->args[opt->nr_args - 1];
@@ -253,6 +271,11 @@ int cmd_attach(const struct verb_options *opt)
 		out_error(given ? given : image,
 			  "Partitions are wanted and not wanted");
 		return VERB_USAGE;
+	}
+	fault = given ? dmctl_name_fault(given) : NULL;
+	if (fault) {
+		out_error(NULL, "%s: '%s'", fault, out_name(given));
+		return VERB_FAILED;
 	}
 	if (!dmctl_ready(given ? given : image) ||
 	    !chain_open(&chain, image, opt, flags))

@@ -8,7 +8,7 @@
 
 int cmd_detach(const struct verb_options *opt)
 {
-	const char *name = opt->args[0];
+	const char *name = dmctl_name(opt->args[0]);
 	struct dmctl_device dev;
 	char *user = NULL;
 	int r;

@@ -97,9 +97,10 @@ static void tell_json(const struct state *s)
 
 static void tell_text(const struct state *s)
 {
+	char *path = dmctl_path(s->dev->name);
 	unsigned int i;
 
-	printf("device: /dev/mapper/%s%s%s\n", s->dev->name,
+	printf("device: %s%s%s\n", path,
 	       s->dev->suspended ? ", suspended" : "",
 	       s->dev->deferred ? ", will be removed when it is closed" : "");
 	printf("uuid: %s\n", s->dev->uuid);
@@ -113,6 +114,7 @@ static void tell_text(const struct state *s)
 	printf("held open: %d\n", s->dev->open_count);
 	for (i = 0; i < s->nr; i++)
 		printf("%s: %llu\n", fields[i].text, s->field[i]);
+	free(path);
 }
 
 static int tell(const struct dmctl_device *dev, const struct line *line,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Mapped devices, by libdevmapper. */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <fcntl.h>
 #include <libdevmapper.h>
 #include <stdio.h>
@@ -147,6 +148,55 @@ bool dmctl_ready(const char *name)
 	return r > 0;
 }
 
+/* As libdevmapper and udev write it: what is unusual is \xNN, if it is not yet. */
+static char *as_written(const char *name)
+{
+	char *text = out_alloc(strlen(name) + 1, 4), *to = text;
+
+	for (; *name; name++)
+		if (isalnum((unsigned char)*name) || strchr("#+-.:=@_", *name) ||
+		    (*name == '\\' && name[1] == 'x'))
+			*to++ = *name;
+		else
+			to += sprintf(to, "\\x%02x", (unsigned char)*name);
+	*to = 0;
+	return text;
+}
+
+const char *dmctl_name_fault(const char *name)
+{
+	char *written = as_written(name);
+	size_t len = strlen(written);
+
+	free(written);
+	if (!*name)
+		return "Name of the device is empty";
+	if (strchr(name, '/'))
+		return "Name of the device has a slash";
+	if (!strcmp(name, "control") || !strcmp(name, ".") ||
+	    !strcmp(name, ".."))
+		return "Name of the device is taken in /dev/mapper";
+	return len < DMCTL_NAME_MAX ? NULL :
+	       "Name of the device is longer than 127 bytes";
+}
+
+const char *dmctl_name(const char *path)
+{
+	static const char dir[] = "/dev/mapper/";
+	const size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) || !path[len] ? path : path + len;
+}
+
+char *dmctl_path(const char *name)
+{
+	char *written = as_written(name);
+	char *path = out_text("/dev/mapper/%s", written);
+
+	free(written);
+	return path;
+}
+
 /* The end of the kernel's log, from where new lines are read. */
 static int open_log(void)
 {
@@ -250,6 +300,20 @@ int dmctl_resume(const char *name)
 	return r;
 }
 
+int dmctl_clear(const char *name)
+{
+	struct dm_task *task = new_task(DM_DEVICE_CLEAR, name);
+	int r = run(task);
+
+	drop(task);
+	return r;
+}
+
+void dmctl_forget(void)
+{
+	dm_lib_release();
+}
+
 int dmctl_reload(const char *name, u64 size_sec, const char *params,
 		 char *reason, size_t reason_len)
 {
@@ -323,8 +387,9 @@ int dmctl_get(const char *name, struct dmctl_device *dev)
 	return r;
 }
 
-int dmctl_get_ours(const char *name, struct dmctl_device *dev)
+int dmctl_get_ours(const char *path, struct dmctl_device *dev)
 {
+	const char *name = dmctl_name(path);
 	int r = dmctl_get(name, dev);
 
 	if (r) {

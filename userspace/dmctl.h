@@ -36,6 +36,15 @@ struct dmctl_device {
  */
 bool dmctl_ready(const char *name);
 
+/* Why no device can be called @name, a phrase; or NULL. */
+const char *dmctl_name_fault(const char *name);
+
+/* The name, of a path in /dev/mapper too. */
+const char *dmctl_name(const char *path);
+
+/* Its path in /dev/mapper, to free: what is unusual is written as \xNN there. */
+char *dmctl_path(const char *name);
+
 struct dmctl_new {
 	const char *name, *uuid;
 	u64 size_sec;
@@ -62,6 +71,12 @@ int dmctl_suspend(const char *name);
 /* I/O again, by the table that was loaded since, if any. */
 int dmctl_resume(const char *name);
 
+/* A table that was loaded since is forgotten. */
+int dmctl_clear(const char *name);
+
+/* After fork(): what libdevmapper has open is not this process's. */
+void dmctl_forget(void);
+
 /* A table for the suspended device; @reason as dmctl_create() gives it. */
 int dmctl_reload(const char *name, u64 size_sec, const char *params,
 		 char *reason, size_t reason_len);
@@ -72,8 +87,8 @@ bool dmctl_uuid_taken(const char *uuid);
 /* -ENXIO if there is no such device. Free @dev->params. */
 int dmctl_get(const char *name, struct dmctl_device *dev);
 
-/* The same of a device with a vdisk target; says what is wrong itself. */
-int dmctl_get_ours(const char *name, struct dmctl_device *dev);
+/* The same of a device with a vdisk target, or its path; says what is wrong itself. */
+int dmctl_get_ours(const char *path, struct dmctl_device *dev);
 
 /* The status line of the vdisk target, to free; -ENOTTY if it has none. */
 int dmctl_status(const char *name, char **text);
