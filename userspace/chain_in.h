@@ -58,6 +58,10 @@ struct chain_probe {
 void chain_probe(struct chain_probe *probe, const struct reach_file *file,
 		 const struct vdisk_format *format, const char *option);
 
+/* Does either end of the file say that it is of @format? */
+bool chain_claimed(const struct reach_file *file,
+		   const struct vdisk_format *format);
+
 /* What a layer's image calls its parent, in the order to be tried. */
 #define CHAIN_MAX_NAMES 6
 

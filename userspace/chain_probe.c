@@ -125,6 +125,18 @@ void chain_probe(struct chain_probe *probe, const struct reach_file *file,
 		probe->why = unknown(nr ? &claim[0] : NULL, option);
 }
 
+bool chain_claimed(const struct reach_file *file,
+		   const struct vdisk_format *format)
+{
+	struct vdisk_claim claim[VDISK_MAX_CLAIMS];
+	int i, nr = read_claims(file, claim);
+
+	for (i = 0; i < nr; i++)
+		if (claim[i].format == format)
+			return true;
+	return false;
+}
+
 const char *chain_probe_name(const struct reach_file *file, char **why)
 {
 	struct chain_probe probe;

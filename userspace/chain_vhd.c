@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* A differencing VHD and its parent, known by its id. */
+#include "../formats/vhd.h"
 #include "chain_in.h"
 #include "locator.h"
 #include "out.h"
@@ -16,6 +17,17 @@ static int vhd_names(struct chain *chain, const struct chain_layer *layer,
 	return r ? chain_fail(chain, r, out_text("%s", strerror(-r))) : 1;
 }
 
+/*
+ * blktap puts a differencing disk without an id on a raw disk, whose guest can
+ * write any footer. To others zero is an id, which old QEMU gave its disks.
+ */
+static bool is_of_blktap(const struct vdisk_geom *geom)
+{
+	const struct vhd_footer_disk *f = (const void *)geom->tail;
+
+	return be32_of(f->creator_app) == VHD_BY_BLKTAP;
+}
+
 static int vhd_parent(struct chain *chain, struct reach_file *file,
 		      unsigned int child)
 {
@@ -28,8 +40,12 @@ static int vhd_parent(struct chain *chain, struct reach_file *file,
 
 	geom = &chain->layer[child].part[0].image->geom;
 	memcpy(want, geom->parent_id, sizeof(want));
-	/* blktap puts a differencing disk without an id on a raw disk. */
-	raw = !memcmp(want, none, sizeof(want));
+	raw = !memcmp(want, none, sizeof(want)) && is_of_blktap(geom);
+	if (raw && chain_claimed(file, &vdisk_vhd_format)) {
+		reach_close(file);
+		return chain_fail(chain, -EINVAL,
+				  out_text("Raw by its child, a VHD by itself"));
+	}
 	r = chain_add_file(chain, file, vdisk_format_find(raw ? "raw" : "vhd"),
 			   false);
 	if (r)

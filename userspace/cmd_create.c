@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "chain.h"
+#include "identify.h"
 #include "make.h"
 #include "out.h"
 
@@ -109,6 +110,10 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 	path = reach_parent(make->image, make_text(make, "backing_file"));
 	if (!path)
 		return parent_fail(make->image, strerror(errno));
+	if (!identify(path, &parent, make->kind)) {
+		free(path);
+		return false;
+	}
 	/* A VMDK's parent has to have a descriptor: it is told so. */
 	if (chain_open(&chain, path, &parent, CHAIN_LOCK |
 		       (make->kind->parent == &vdisk_vmdk_format ?

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "chain.h"
+#include "identify.h"
 #include "make.h"
 #include "online.h"
 #include "out.h"
@@ -180,6 +181,9 @@ static bool open_parent(struct job *job, const char *image,
 		out_error(job->child.image, "Image would be its own parent");
 		return false;
 	}
+	if (!identify(job->path, &popt,
+		      make_kind_find(job->child.layer[0].format)))
+		return false;
 	return chain_open(&job->parent, job->path, &popt,
 			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
 }

@@ -36,6 +36,9 @@ struct rechain_parent {
  */
 bool rechain_parent(struct chain *chain, const struct rechain_parent *parent);
 
+/* The top layer of @chain, which was opened to be written, gets a new id. */
+bool rechain_identify(struct chain *chain);
+
 /*
  * Before what @parent's disk holds changes: its content id does, if it has one,
  * so that all other children see it. @child bears any until the second call.

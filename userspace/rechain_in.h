@@ -8,6 +8,8 @@
 bool rechain_vhd_parent(struct chain *chain,
 			const struct rechain_parent *parent);
 
+bool rechain_vhd_identify(struct chain *chain);
+
 /* Nothing but blocks lies where the BAT of so long a disk would. */
 bool rechain_vhd_room(struct chain *chain, u64 size_sec);
 

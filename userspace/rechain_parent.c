@@ -141,6 +141,17 @@ static u32 new_cid(u32 old)
 	return cid;
 }
 
+bool rechain_identify(struct chain *chain)
+{
+	struct chain_layer *top = &chain->layer[0];
+
+	if (!top->desc)
+		return rechain_vhd_identify(chain);
+	top->desc->cid = new_cid(top->desc->cid);
+	return put_text(top, set_cid(top, desc_text_read(top), DESCRIPTOR_CID,
+				     top->desc->cid));
+}
+
 bool rechain_stamp(struct chain *parent, struct chain *child)
 {
 	struct chain_layer *below = &parent->layer[0];

@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <uuid.h>
 
 #include "../formats/make.h"
 #include "../formats/vhd.h"
@@ -93,9 +94,11 @@ static int put(struct front *f, u64 off, const void *bytes, size_t len)
 	       vdisk_store_flush(f->image->store);
 }
 
-static bool switch_footers(struct front *f, u64 header_off)
+/* Write the footer anew. That of a fixed disk is there once, and one sector. */
+static bool switch_footers(struct front *f)
 {
 	static const u8 none[VHD_FOOTER_LEN];
+	bool fixed = be32_of(f->footer.disk_type) == VHD_FIXED;
 	u64 end = (f->image->store->length - 1) & ~(u64)(VDISK_SECTOR - 1);
 	u8 cookie[8];
 
@@ -104,11 +107,10 @@ static bool switch_footers(struct front *f, u64 header_off)
 		out_error(f->chain->image, "File does not end in its footer");
 		return false;
 	}
-	f->footer.data_offset = to_be64(header_off);
 	f->footer.checksum = to_be32(vhd_checksum(&f->footer, sizeof(f->footer),
 				     offsetof(struct vhd_footer_disk, checksum)));
-	if (!put(f, end, none, sizeof(none)) &&
-	    !put(f, 0, &f->footer, sizeof(f->footer)) &&
+	if ((fixed || (!put(f, end, none, sizeof(none)) &&
+		       !put(f, 0, &f->footer, sizeof(f->footer)))) &&
 	    !put(f, end, &f->footer, sizeof(f->footer)))
 		return !resize_reopen(f->chain->disk) || fault(f);
 	out_error(f->chain->image, "Footer cannot be written");
@@ -152,7 +154,8 @@ static bool write_front(struct front *f)
 					      be32_of(l[i].data_length));
 	if (!r)
 		r = put(f, header_off, &f->header, sizeof(f->header));
-	return r ? fault(f) : switch_footers(f, header_off);
+	f->footer.data_offset = to_be64(header_off);
+	return r ? fault(f) : switch_footers(f);
 }
 
 static bool open_front(struct front *f, struct chain *chain)
@@ -271,6 +274,18 @@ bool rechain_vhd_room(struct chain *chain, u64 size_sec)
 	}
 	close_front(&f);
 	return good;
+}
+
+bool rechain_vhd_identify(struct chain *chain)
+{
+	struct front f = {
+		.chain = chain, .image = chain->layer[0].part[0].image,
+	};
+
+	*chain->fault.text = 0;
+	memcpy(&f.footer, f.image->geom.tail, sizeof(f.footer));
+	uuid_generate(f.footer.unique_id);
+	return switch_footers(&f);
 }
 
 bool rechain_vhd_parent(struct chain *chain,

@@ -80,7 +80,15 @@ cp "$tmp/0.raw" raw.img
 cp "$tmp/0.raw" "$tmp/6.raw"
 "$here/vhd.py" make onraw.vhd size=$size blocks=2 sectors=7 seed=9 \
 	raw="$tmp/6.raw" parent=zero w2ru='.\raw.img'
+"$here/vhd.py" set onraw.vhd 'both.creator=tap\0'
 reads "a raw parent" "$tmp/6.raw" onraw.vhd
+"$here/vhd.py" set onraw.vhd 'both.creator=win '
+refused "only blktap means a raw parent by an id of zeroes" \
+	"Parent: ./raw.img: No VHD footer found: $size$" "$vdisk" table onraw.vhd
+"$here/vhd.py" set onraw.vhd 'both.creator=tap\0'
+tail -c 512 fixed.vhd | dd of=raw.img bs=512 seek=$((size / 512 - 1)) conv=notrunc status=none
+refused "a footer in the last sector of a raw parent" \
+	"Parent: ./raw.img: Raw by its child, a VHD by itself$" "$vdisk" table onraw.vhd
 
 # 32 of them.
 mkdir chain
