@@ -19,6 +19,7 @@ enum chain_flags {
 	CHAIN_ALONE = 1 << 2,	/* do not look for parents */
 	CHAIN_SOFT = 1 << 3,	/* a parent that cannot be had is no failure */
 	CHAIN_PIECE = 1 << 4,	/* nor is a piece of a disk: the caller looks */
+	CHAIN_CHECKED = 1 << 5,	/* chain_check() has nothing to look for */
 };
 
 /* A piece of a layer. */
@@ -89,6 +90,12 @@ char *chain_table(const struct chain *chain, const struct verb_options *opt,
  * points outside? Says what is wrong. Very long tables are not looked through.
  */
 bool chain_check(const struct chain *chain);
+
+/*
+ * The same without a word, while the kernel writes to it: what it says then may be
+ * wrong if it is bad, and is right if it is good.
+ */
+bool chain_is_sound(const struct chain *chain);
 
 /* The file an image of the disk lies in, and its descriptor or -1. */
 int chain_fd(const struct chain *chain, const struct vdisk_image *image);

@@ -134,12 +134,16 @@ static bool tell_first(void *arg, const char *what)
 	return false;
 }
 
-bool chain_check(const struct chain *chain)
+static bool is_first(void *arg, const char *what)
+{
+	return false;
+}
+
+static bool look(const struct chain *chain,
+		 bool (*say)(void *arg, const char *what))
 {
 	const struct chain_layer *top = &chain->layer[0];
-	struct own_options opt = {
-		.table_limit = LOOK_MOST, .say = tell_first,
-	};
+	struct own_options opt = { .table_limit = LOOK_MOST, .say = say };
 	struct own_report rep;
 	unsigned int i;
 
@@ -147,11 +151,22 @@ bool chain_check(const struct chain *chain)
 		/* Of an image of one file the user knows the name he gave. */
 		opt.arg = top->nr > 1 ? top->part[i].path : (char *)chain->image;
 		if (own_check(top->part[i].image, &opt, &rep) < 0) {
-			out_error(opt.arg, "%s", chain->fault.text);
+			if (say == tell_first)
+				out_error(opt.arg, "%s", chain->fault.text);
 			return false;
 		}
 		if (rep.bad || rep.overlaps)
 			return false;
 	}
 	return true;
+}
+
+bool chain_check(const struct chain *chain)
+{
+	return chain->flags & CHAIN_CHECKED || look(chain, tell_first);
+}
+
+bool chain_is_sound(const struct chain *chain)
+{
+	return look(chain, is_first);
 }

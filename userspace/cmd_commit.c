@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "chain.h"
 #include "lock.h"
@@ -13,12 +14,38 @@
 #include "progress.h"
 #include "rechain.h"
 #include "resize.h"
+#include "signals.h"
 
 #define CHUNK (1u << 20)
 
+/* The files, whatever their names lead to later. */
+struct pair {
+	char *path;				/* of the parent */
+	const struct vdisk_format *format;
+	struct stat parent, child;
+};
+
+static int stat_layer(const struct chain_layer *layer, struct stat *st)
+{
+	return fstat(layer->text_fd >= 0 ? layer->text_fd : layer->part[0].fd,
+		     st);
+}
+
+/* By the file that stands for the top layer. */
+static bool is_file(const struct chain *chain, const struct stat *st)
+{
+	struct stat now;
+
+	if (!stat_layer(&chain->layer[0], &now) && now.st_dev == st->st_dev &&
+	    now.st_ino == st->st_ino)
+		return true;
+	out_error(chain->image, "Another file has taken its place meanwhile");
+	return false;
+}
+
 /* Which file the parent is: the whole chain is looked at, as attach does. */
 static bool find_parent(const char *image, const struct verb_options *opt,
-			char **path, const struct vdisk_format **format)
+			struct pair *pair)
 {
 	const struct chain_layer *layer;
 	struct chain chain;
@@ -31,9 +58,12 @@ static bool find_parent(const char *image, const struct verb_options *opt,
 		out_error(chain.image, "Image has no parent");
 	} else if (!strcmp(layer[0].path, layer[1].path)) {
 		out_error(chain.image, "Layers of a bundle cannot be committed");
+	} else if (stat_layer(&layer[0], &pair->child) ||
+		   stat_layer(&layer[1], &pair->parent)) {
+		out_error(chain.image, "%s", strerror(errno));
 	} else {
-		*path = out_text("%s", layer[1].path);
-		*format = vdisk_format_find(layer[1].format);
+		pair->path = out_text("%s", layer[1].path);
+		pair->format = vdisk_format_find(layer[1].format);
 		good = true;
 	}
 	chain_close(&chain);
@@ -63,7 +93,8 @@ static bool copy(struct chain *parent, struct chain *child)
 	int r = 0;
 
 	*parent->fault.text = *child->fault.text = 0;
-	for (sector = 0; !r && sector < size && !resize_stop; sector += n) {
+	for (sector = 0; !r && sector < size && !resize_stop && !signals_wait();
+	     sector += n) {
 		progress_show("copying", sector, size);
 		r = vdisk_disk_map(child->disk, sector, size - sector, &hit);
 		n = hit.sectors;
@@ -119,7 +150,8 @@ static bool commit(struct chain *parent, struct chain *child)
 
 /* The parent is closed if it is false. */
 static bool make_room(struct chain *parent, const struct chain *child,
-		      const char *path, const struct verb_options *opt)
+		      const struct pair *pair, const struct verb_options *opt,
+		      unsigned int flags)
 {
 	u64 size_sec = child->disk->size_sec;
 	bool good;
@@ -128,7 +160,12 @@ static bool make_room(struct chain *parent, const struct chain *child,
 		return true;
 	good = rechain_size(parent, size_sec);
 	chain_close(parent);
-	return good && chain_open(parent, path, opt, CHAIN_LOCK | CHAIN_WRITE);
+	if (!good || !chain_open(parent, pair->path, opt, flags))
+		return false;
+	good = is_file(parent, &pair->parent);
+	if (!good)
+		chain_close(parent);
+	return good;
 }
 
 static bool fits(const struct chain *parent, const struct chain *child)
@@ -141,32 +178,48 @@ static bool fits(const struct chain *parent, const struct chain *child)
 }
 
 /*
- * @opt tells of the child. With @exact the disk must not become longer by the
- * parent being so.
+ * @opt tells of the child; @parent is open, and closed by this. With @exact the
+ * disk must not become longer by the parent being so.
  */
-static bool commit_image(const char *image, const struct verb_options *opt,
-			 const char *path, const struct vdisk_format *format,
-			 bool exact)
+static bool commit_into(struct chain *parent, const char *image,
+			const struct verb_options *opt,
+			const struct pair *pair, bool exact)
 {
-	struct chain parent, child;
-	struct verb_options popt = *opt;
-	unsigned int flags = CHAIN_LOCK | (opt->dry_run ? 0 : CHAIN_WRITE);
-	bool good = false, open;
+	const struct verb_options popt = *parent->opt;
+	unsigned int flags = parent->flags & ~CHAIN_CHECKED;
+	struct chain child;
+	bool good = is_file(parent, &pair->parent), open = true;
 
-	popt.format = format;
-	open = chain_open(&parent, path, &popt, flags);
-	if (open && chain_open(&child, image, opt, flags | CHAIN_ALONE)) {
-		good = !exact || fits(&parent, &child);
+	if (good && chain_open(&child, image, opt,
+			       CHAIN_LOCK | CHAIN_ALONE |
+			       (opt->dry_run ? 0 : CHAIN_WRITE))) {
+		good = is_file(&child, &pair->child) &&
+		       (!exact || fits(parent, &child));
 		if (good && opt->dry_run)
-			good = try_commit(&parent, &child);
+			good = try_commit(parent, &child);
 		else if (good)
-			good = open = make_room(&parent, &child, path, &popt);
-		good = good && (opt->dry_run || commit(&parent, &child));
+			good = open = make_room(parent, &child, pair, &popt,
+						flags);
+		good = good && (opt->dry_run || commit(parent, &child));
 		chain_close(&child);
+	} else {
+		good = false;
 	}
 	if (open)
-		chain_close(&parent);
+		chain_close(parent);
 	return good;
+}
+
+static bool commit_image(const char *image, const struct verb_options *opt,
+			 const struct pair *pair, bool exact)
+{
+	struct verb_options popt = *opt;
+	struct chain parent;
+
+	popt.format = pair->format;
+	return chain_open(&parent, pair->path, &popt, CHAIN_LOCK |
+			  (opt->dry_run ? 0 : CHAIN_WRITE)) &&
+	       commit_into(&parent, image, opt, pair, exact);
 }
 
 /*-----------------------------------------------------------------
@@ -203,48 +256,90 @@ static void unlock_parent(const struct chain *held)
 			lock_lower(parent->part[j].fd);
 }
 
-/* The device goes on with the parent; if that fails, with what it had. */
-static bool commit_attached(struct online *on)
+/* All that can be done to the parent before: nobody writes to it. */
+static bool open_parent(struct chain *parent, const struct pair *pair,
+			const struct verb_options *opt)
 {
-	const struct vdisk_format *format = NULL;
-	struct chain held;
-	char *path = NULL;
+	const struct chain_layer *top;
+	unsigned int i;
+	int r = 0;
+
+	if (!chain_open(parent, pair->path, opt, CHAIN_WRITE))
+		return false;
+	top = &parent->layer[0];
+	if (chain_check(parent)) {
+		parent->flags |= CHAIN_CHECKED;
+		for (i = 0; i < top->nr && !r; i++)
+			r = vdisk_space_scan(top->part[i].image);
+		if (!r)
+			return true;
+		out_error(parent->image, "%s", parent->fault.text);
+	}
+	chain_close(parent);
+	return false;
+}
+
+/*
+ * The device goes on with the parent; if that fails, with what it had. @held: the
+ * device's files, the parent locked to be written.
+ */
+static bool commit_held(struct online *on, const struct pair *pair,
+			const struct chain *held)
+{
+	struct verb_options popt = on->opt;
+	struct chain parent;
 	bool good;
 
-	if (!find_parent(on->image, &on->opt, &path, &format))
+	popt.format = pair->format;
+	if (!open_parent(&parent, pair, &popt)) {
+		unlock_parent(held);
 		return false;
-	if (on->opt.dry_run) {
-		good = commit_image(on->image, &on->opt, path, format, true);
-		free(path);
+	}
+	if (!online_suspend(on)) {
+		chain_close(&parent);
+		unlock_parent(held);
+		return false;
+	}
+	good = commit_into(&parent, on->image, &on->opt, pair, true);
+	if (!good) {
+		/* What the kernel knows of the parent's tables is not so any more. */
+		unlock_parent(held);
+		online_replace(on, on->image, false);
+		return false;
+	}
+	on->opt.format = pair->format;
+	return online_replace(on, pair->path, false);
+}
+
+static bool commit_attached(struct online *on)
+{
+	struct pair pair = { .path = NULL };
+	struct chain held;
+	bool good = find_parent(on->image, &on->opt, &pair);
+
+	if (good && on->opt.dry_run) {
+		good = commit_image(on->image, &on->opt, &pair, true);
+		free(pair.path);
 		return good;
 	}
-	if (!online_take(on, &held)) {
-		free(path);
-		return false;
+	good = good && online_take(on, &held);
+	if (good) {
+		good = lock_parent(&held);
+		if (good)
+			good = commit_held(on, &pair, &held);
+		else
+			unlock_parent(&held);
+		chain_close(&held);
 	}
-	good = lock_parent(&held);
-	if (!good) {
-		unlock_parent(&held);
-		online_resume(on);
-	} else if (commit_image(on->image, &on->opt, path, format, true)) {
-		on->opt.format = format;
-		good = online_replace(on, path);
-	} else {
-		good = false;
-		unlock_parent(&held);
-		online_replace(on, on->image);
-	}
-	chain_close(&held);
-	free(path);
+	free(pair.path);
 	return good;
 }
 
 int cmd_commit(const struct verb_options *opt)
 {
-	const struct vdisk_format *format = NULL;
+	struct pair pair = { .path = NULL };
 	const char *image = opt->args[0];
 	struct online on;
-	char *path = NULL;
 	bool good, ok;
 
 	rechain_begin();
@@ -252,9 +347,9 @@ int cmd_commit(const struct verb_options *opt)
 		good = ok && commit_attached(&on);
 		online_end(&on);
 	} else {
-		good = find_parent(image, opt, &path, &format) &&
-		       commit_image(image, opt, path, format, false);
-		free(path);
+		good = find_parent(image, opt, &pair) &&
+		       commit_image(image, opt, &pair, false);
+		free(pair.path);
 	}
 	return good ? VERB_OK : VERB_FAILED;
 }

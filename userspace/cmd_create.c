@@ -46,11 +46,13 @@ static bool read_parent(struct make *make, const struct chain *chain)
 
 static bool finish(struct make *make)
 {
-	if (!make_image(make) || !make_commit(make))
+	if (!make_image(make))
 		return false;
 	if (make->dry)
 		make_tell(make);
-	return true;
+	else if (make->commit)
+		return make->commit(make, make->commit_arg);
+	return make->dry || make_commit(make);
 }
 
 /* By the name that the new image will have for it. */
@@ -184,6 +186,12 @@ static bool set_options(struct make *make, const struct verb_options *opt)
 
 int cmd_create(const struct verb_options *opt)
 {
+	return create_with(opt, NULL, NULL);
+}
+
+int create_with(const struct verb_options *opt,
+		bool (*commit)(struct make *make, void *arg), void *arg)
+{
 	const struct make_kind *kind;
 	int r = VERB_USAGE;
 	struct make make;
@@ -202,6 +210,8 @@ int cmd_create(const struct verb_options *opt)
 	make_begin(&make, opt->args[0], kind);
 	make.force = opt->force;
 	make.dry = opt->dry_run;
+	make.commit = commit;
+	make.commit_arg = arg;
 	if (set_options(&make, opt)) {
 		r = make_text(&make, "backing_file") ?
 			create_child(&make, opt) : finish(&make);

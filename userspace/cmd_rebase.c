@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "chain.h"
 #include "identify.h"
@@ -16,17 +18,23 @@
 #include "progress.h"
 #include "rechain.h"
 #include "resize.h"
+#include "signals.h"
 
 #define CHUNK (1u << 20)
+#define PART_MS 500		/* a device is suspended at a time */
+#define PAUSE_MS 100		/* and goes on between */
 
 struct job {
 	struct chain child;
 	struct chain parent;
+	struct verb_options parent_opt;	/* which the chain refers to */
 	bool nobody;		/* there is no new parent */
 	bool dry;		/* nothing is written */
 	u64 kept;		/* sectors that had to become the image's own */
 	char *path;		/* of the new one */
 	u8 *old, *new;		/* CHUNK bytes each */
+	u64 sector;		/* the work has come as far */
+	u64 until;		/* ms, as now_ms() tells; 0 = it has all time */
 };
 
 /* What the new parent has: where it ends it reads zero. */
@@ -94,17 +102,29 @@ static int both_zero(struct job *job, const struct vdisk_hit *hit, u64 sector,
 	return 1;
 }
 
+static u64 now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+}
+
+/* From job->sector on, all or as long as there is time. */
 static bool keep_all(struct job *job)
 {
 	struct vdisk_disk *disk = job->child.disk;
 	u64 sector, n;
 	struct vdisk_hit hit;
-	bool stopped;
+	bool stopped = false;
 	int r = 0;
 
 	*job->child.fault.text = *job->parent.fault.text = 0;
-	for (sector = 0; r >= 0 && sector < disk->size_sec && !resize_stop;
+	for (sector = job->sector; r >= 0 && sector < disk->size_sec;
 	     sector += n) {
+		stopped = resize_stop || signals_wait();
+		if (stopped || (job->until && now_ms() >= job->until))
+			break;
 		progress_show("copying", sector, disk->size_sec);
 		r = vdisk_disk_map(disk, sector, disk->size_sec - sector, &hit);
 		n = hit.sectors;
@@ -119,7 +139,7 @@ static bool keep_all(struct job *job)
 	progress_clear();
 	if (r < 0 && !*job->parent.fault.text)
 		out_error(job->child.image, "%s", job->child.fault.text);
-	stopped = r >= 0 && sector < disk->size_sec;
+	job->sector = sector;
 	if (stopped)
 		out_error(job->child.image, "Interrupted, the parent is as it was");
 	if (!job->dry && vdisk_disk_settle(disk) && r >= 0) {
@@ -158,15 +178,16 @@ static bool is_same_file(const char *a, const char *b)
 static bool open_parent(struct job *job, const char *image,
 			const struct verb_options *opt)
 {
-	struct verb_options popt = *opt;
+	struct verb_options *popt = &job->parent_opt;
 
+	*popt = *opt;
 	if (job->nobody)
 		return true;
-	popt.format = NULL;
-	popt.format_option = "-F";
+	popt->format = NULL;
+	popt->format_option = "-F";
 	if (opt->parent_format) {
-		popt.format = vdisk_format_find(opt->parent_format);
-		if (!popt.format) {
+		popt->format = vdisk_format_find(opt->parent_format);
+		if (!popt->format) {
 			out_error(NULL, "Unknown format: %s",
 				  out_name(opt->parent_format));
 			return false;
@@ -181,10 +202,10 @@ static bool open_parent(struct job *job, const char *image,
 		out_error(job->child.image, "Image would be its own parent");
 		return false;
 	}
-	if (!identify(job->path, &popt,
+	if (!identify(job->path, popt,
 		      make_kind_find(job->child.layer[0].format)))
 		return false;
-	return chain_open(&job->parent, job->path, &popt,
+	return chain_open(&job->parent, job->path, popt,
 			  CHAIN_LOCK | (opt->unsafe ? CHAIN_ALONE : 0));
 }
 
@@ -265,26 +286,40 @@ static bool rebase(struct job *job, const struct verb_options *opt)
 				      tell_parent(job, opt->parent);
 	job->old = out_alloc(1, CHUNK);
 	job->new = out_alloc(1, CHUNK);
-	good = chain_check(&job->child) && keep_all(job) &&
-	       (opt->dry_run ? would(job, opt) : tell_parent(job, opt->parent));
+	good = chain_check(&job->child) && keep_all(job);
+	if (good && opt->dry_run)
+		good = would(job, opt);
+	else if (good && job->sector >= job->child.disk->size_sec)
+		good = tell_parent(job, opt->parent);
 	free(job->old);
 	free(job->new);
 	return good;
 }
 
-/* @opt tells of the image, @parent_opt of the new parent. */
+/*
+ * @opt tells of the image, @parent_opt of the new parent; @flags go to the image's
+ * chain. Of @ms, if that is not 0, from *@sector on.
+ */
 static bool rebase_image(const char *image, const struct verb_options *opt,
-			 const struct verb_options *parent_opt)
+			 const struct verb_options *parent_opt,
+			 unsigned int flags, u64 *sector, u64 ms)
 {
-	unsigned int flags = CHAIN_LOCK | (opt->dry_run ? 0 : CHAIN_WRITE);
-	struct job job = { .nobody = !*opt->parent, .dry = opt->dry_run };
+	struct job job = {
+		.nobody = !*opt->parent, .sector = *sector,
+		.dry = opt->dry_run,
+		.until = ms ? now_ms() + ms : 0,
+	};
 	bool good = false;
 
-	if (!chain_open(&job.child, image, opt,
-			flags | (opt->unsafe ? CHAIN_ALONE : 0)))
+	flags |= CHAIN_LOCK | (opt->dry_run ? 0 : CHAIN_WRITE) |
+		 (opt->unsafe ? CHAIN_ALONE : 0);
+	if (!chain_open(&job.child, image, opt, flags))
 		return false;
 	if (open_parent(&job, image, parent_opt)) {
 		good = rebase(&job, opt);
+		/* The next part sees whether it is the last. */
+		*sector = job.sector < job.child.disk->size_sec ? job.sector
+								: ~0ull;
 		if (!job.nobody)
 			chain_close(&job.parent);
 	}
@@ -293,9 +328,32 @@ static bool rebase_image(const char *image, const struct verb_options *opt,
 	return good;
 }
 
-/* Whether it went well or not, the image reads as it did: the device goes on. */
+/* Is refused now what would be refused then? */
+static bool look_before(struct online *on, const struct verb_options *opt)
+{
+	struct job job = { .nobody = !*opt->parent };
+	bool good = false;
+
+	if (!chain_open(&job.child, on->image, &on->opt, 0))
+		return false;
+	if (open_parent(&job, on->image, opt)) {
+		good = may_stand_on(&job) && is_found(&job, opt->parent);
+		if (!job.nobody)
+			chain_close(&job.parent);
+	}
+	chain_close(&job.child);
+	free(job.path);
+	return good;
+}
+
+/*
+ * Whether it went well or not, the image reads as it did after each part, whoever
+ * writes to it then: the device goes on between them.
+ */
 static bool rebase_attached(struct online *on, const struct verb_options *opt)
 {
+	unsigned int flags;
+	u64 sector = 0;
 	bool good;
 
 	if (opt->unsafe) {
@@ -304,16 +362,26 @@ static bool rebase_attached(struct online *on, const struct verb_options *opt)
 		return false;
 	}
 	if (opt->dry_run)
-		return rebase_image(on->image, &on->opt, opt);
-	if (!online_suspend(on))
+		return rebase_image(on->image, &on->opt, opt, 0, &sector, 0);
+	if (!look_before(on, opt))
 		return false;
-	good = rebase_image(on->image, &on->opt, opt);
-	return online_replace(on, on->image) && good;
+	flags = online_look(on);
+	do {
+		if (sector)
+			usleep(PAUSE_MS * 1000);
+		if (!online_suspend(on))
+			return false;
+		good = rebase_image(on->image, &on->opt, opt, flags, &sector,
+				    PART_MS);
+		good = online_replace(on, on->image, false) && good;
+	} while (good && sector != ~0ull);
+	return good;
 }
 
 int cmd_rebase(const struct verb_options *opt)
 {
 	struct online on;
+	u64 sector = 0;
 	bool good, ok;
 
 	if (!opt->parent) {
@@ -325,7 +393,7 @@ int cmd_rebase(const struct verb_options *opt)
 		good = ok && rebase_attached(&on, opt);
 		online_end(&on);
 	} else {
-		good = rebase_image(opt->args[0], opt, opt);
+		good = rebase_image(opt->args[0], opt, opt, 0, &sector, 0);
 	}
 	return good ? VERB_OK : VERB_FAILED;
 }

@@ -55,17 +55,39 @@ static bool try_resize(struct chain *chain, u64 size_sec)
 	return true;
 }
 
+static bool may_resize(struct chain *chain, const struct verb_options *opt,
+		       u64 *size_sec)
+{
+	if (parse_size(opt->args[1], chain->disk->size_sec, size_sec))
+		return may_shrink(chain, *size_sec, opt->shrink);
+	out_error(chain->image, "No size for the disk: %s",
+		  out_name(opt->args[1]));
+	return false;
+}
+
 static bool resize(struct chain *chain, const struct verb_options *opt)
 {
 	u64 size_sec;
 
-	if (parse_size(opt->args[1], chain->disk->size_sec, &size_sec))
-		return may_shrink(chain, size_sec, opt->shrink) &&
-		       (opt->dry_run ? try_resize(chain, size_sec) :
-				       rechain_size(chain, size_sec));
-	out_error(chain->image, "No size for the disk: %s",
-		  out_name(opt->args[1]));
-	return false;
+	return may_resize(chain, opt, &size_sec) &&
+	       (opt->dry_run ? try_resize(chain, size_sec) :
+			       rechain_size(chain, size_sec));
+}
+
+/* What takes long, before it: what is refused now need not suspend anything. */
+static bool look_before(struct online *on, const struct verb_options *opt,
+			unsigned int *flags)
+{
+	struct chain chain;
+	u64 size_sec;
+	bool good;
+
+	if (!chain_open(&chain, on->image, &on->opt, 0))
+		return false;
+	good = may_resize(&chain, opt, &size_sec);
+	*flags = good && chain_is_sound(&chain) ? CHAIN_CHECKED : 0;
+	chain_close(&chain);
+	return good;
 }
 
 static bool resize_image(const char *image, const struct verb_options *opt,
@@ -88,19 +110,27 @@ static bool resize_image(const char *image, const struct verb_options *opt,
 static bool resize_attached(struct online *on, const struct verb_options *opt)
 {
 	struct chain chain;
-	bool good;
+	unsigned int flags;
+	bool good, begun;
+	u64 size_sec;
 
 	if (opt->dry_run)
 		return resize_image(on->image, &on->opt, 0);
-	if (!online_suspend(on))
+	if (!look_before(on, opt, &flags) || !online_suspend(on))
 		return false;
-	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE)) {
+	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE | flags)) {
 		online_resume(on);
 		return false;
 	}
-	good = resize(&chain, opt);
+	/* What lies behind the new end may have come since. */
+	begun = may_resize(&chain, opt, &size_sec);
+	good = begun && rechain_size(&chain, size_sec);
 	chain_close(&chain);
-	return online_replace(on, on->image) && good;
+	if (!begun) {
+		online_resume(on);
+		return false;
+	}
+	return online_replace(on, on->image, false) && good;
 }
 
 int cmd_resize(const struct verb_options *opt)

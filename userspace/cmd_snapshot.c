@@ -6,7 +6,7 @@
 #include "make.h"
 #include "online.h"
 #include "out.h"
-#include "signals.h"
+#include "rechain.h"
 
 /* The image as its child will call it. NULL after saying why. */
 static char *name_for(const char *image, const char *child)
@@ -67,7 +67,34 @@ static int show_options(const struct verb_options *opt)
 	return VERB_USAGE;
 }
 
-static int snapshot(const struct verb_options *opt, const char *image)
+/*
+ * All is made by now, and known to be found: only the names are missing. The
+ * device goes on with the child on top, or there is none.
+ */
+static bool commit_attached(struct make *make, void *arg)
+{
+	struct online *on = arg;
+	bool good = false;
+
+	if (!make_sync(make) || !online_suspend(on))
+		return false;
+	/* Signals wait; what was made is not theirs to remove any more. */
+	rechain_begin();
+	on->opt.format = make->kind->format;
+	if (!make_place(make)) {
+		online_resume(on);
+	} else if (online_replace(on, make->place, true)) {
+		make_keep(make);
+		good = true;
+	} else {
+		make_take_back(make);
+		out_error(make->image, "Is taken away again");
+	}
+	return good;
+}
+
+static int snapshot(const struct verb_options *opt, const char *image,
+		    struct online *on)
 {
 	struct verb_options make = *opt;
 	const struct vdisk_format *format;
@@ -89,44 +116,22 @@ static int snapshot(const struct verb_options *opt, const char *image)
 	make.parent_format = format->name;
 	make.args = opt->args + 1;
 	make.nr_args = 1;
-	r = cmd_create(&make);
+	r = create_with(&make, on ? commit_attached : NULL, on);
 	free(name);
 	return r;
-}
-
-/* The device goes on with the child on top. */
-static int snapshot_attached(struct online *on)
-{
-	int r;
-
-	if (on->opt.dry_run)
-		return snapshot(&on->opt, on->image);
-	if (!online_suspend(on))
-		return VERB_FAILED;
-	r = snapshot(&on->opt, on->image);
-	if (r != VERB_OK) {
-		online_resume(on);
-		return r;
-	}
-	on->opt.format = NULL;
-	return online_replace(on, on->opt.args[1]) ? VERB_OK : VERB_FAILED;
 }
 
 int cmd_snapshot(const struct verb_options *opt)
 {
 	struct online on;
-	sigset_t old;
 	bool ok;
 	int r;
 
 	if (opt->make_help)
 		return show_options(opt);
 	if (!online_find(&on, opt->args[0], opt, &ok))
-		return snapshot(opt, opt->args[0]);
-	/* Who dies now leaves a device that waits for ever. */
-	signals_hold(&old);
-	r = ok ? snapshot_attached(&on) : VERB_FAILED;
-	signals_let(&old);
+		return snapshot(opt, opt->args[0], NULL);
+	r = ok ? snapshot(&on.opt, on.image, &on) : VERB_FAILED;
 	online_end(&on);
 	return r;
 }

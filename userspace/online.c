@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "attached.h"
@@ -14,6 +16,7 @@
 #include "online.h"
 #include "out.h"
 #include "progress.h"
+#include "signals.h"
 
 /* The text of the option @key in a table line, up to a blank; or NULL. */
 static char *option_of(const char *params, const char *key)
@@ -120,6 +123,7 @@ static void keep_options(struct online *on, const struct line *line)
 	opt->format = NULL;
 	if (ext && !strcmp(ext->path, on->image))
 		opt->format = vdisk_format_find(ext->format);
+	on->format = opt->format;
 }
 
 bool online_find(struct online *on, const char *name,
@@ -179,29 +183,6 @@ static void stand_alone(bool yes)
 		munlockall();
 }
 
-bool online_suspend(struct online *on)
-{
-	int r;
-
-	stand_alone(true);
-	r = dmctl_suspend(on->dev.name);
-	if (r) {
-		stand_alone(false);
-		out_error(on->dev.name, "Cannot be suspended: %s", strerror(-r));
-	}
-	return !r;
-}
-
-bool online_resume(struct online *on)
-{
-	int r = dmctl_resume(on->dev.name);
-
-	stand_alone(false);
-	if (r)
-		out_error(on->dev.name, "Stays suspended: %s", strerror(-r));
-	return !r;
-}
-
 /*
  * The kernel gets these very open files; the ones it has, and their locks, will
  * be gone when it goes on. Until then both are locked.
@@ -243,6 +224,186 @@ static bool load(struct online *on, const struct chain *chain)
 	return !r;
 }
 
+/* A table for @image is loaded. */
+static bool load_image(struct online *on, const char *image)
+{
+	struct chain chain;
+	bool good = false;
+
+	if (chain_open(&chain, image, &on->opt, CHAIN_WRITE)) {
+		good = load(on, &chain);
+		chain_close(&chain);
+	}
+	return good;
+}
+
+/*-----------------------------------------------------------------
+ * The guard
+ */
+
+/*
+ * The program is gone, whatever it was at: what it has written is as after a power
+ * cut, which every verb sees to, so the image opens, and the device goes on with it.
+ */
+static void rescue(struct online *on)
+{
+	struct dmctl_device dev;
+	int r = dmctl_get(on->dev.name, &dev);
+
+	if (r || !dev.suspended)
+		return;
+	out_warn(on->dev.name, "Who suspended it was killed, it goes on with %s",
+		 out_name(on->image));
+	if (load_image(on, on->image))
+		r = dmctl_resume(on->dev.name);
+	else
+		r = -EIO;
+	if (r)
+		out_error(on->dev.name, "Stays suspended: %s", strerror(-r));
+}
+
+/* Has nothing open that the program could want to be closed. */
+static void be_guard(struct online *on, int fd)
+{
+	char c = 'r';
+
+	setsid();
+	dmctl_forget();
+	if (fd > 3)
+		close_range(3, (unsigned int)fd - 1, 0);
+	close_range((unsigned int)fd + 1, ~0u, 0);
+	stand_alone(true);
+	if (write(fd, &c, 1) == 1 && read(fd, &c, 1) != 1)
+		rescue(on);
+	stand_alone(false);
+	_exit(0);
+}
+
+static void start_guard(struct online *on)
+{
+	int fd[2];
+	char c;
+
+	on->guard = -1;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
+		return;
+	fflush(stdout);
+	on->guard_pid = fork();
+	if (!on->guard_pid) {
+		close(fd[0]);
+		be_guard(on, fd[1]);
+	}
+	close(fd[1]);
+	on->guard = fd[0];
+	if (on->guard_pid > 0 && read(on->guard, &c, 1) == 1)
+		return;
+	/* There is no memory for one: it is as before there were any. */
+	close(on->guard);
+	on->guard = -1;
+}
+
+static void end_guard(struct online *on)
+{
+	char c = 'd';
+
+	if (on->guard < 0)
+		return;
+	if (write(on->guard, &c, 1) == 1)
+		while (waitpid((pid_t)on->guard_pid, NULL, 0) < 0 &&
+		       errno == EINTR)
+			;
+	close(on->guard);
+	on->guard = -1;
+}
+
+/*-----------------------------------------------------------------
+ * Suspended
+ */
+
+static double seconds(clockid_t clock, const struct timespec *since)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (double)(now.tv_sec - since->tv_sec) +
+	       (double)(now.tv_nsec - since->tv_nsec) / 1e9;
+}
+
+bool online_suspend(struct online *on)
+{
+	int r;
+
+	signals_hold(&on->signals);
+	start_guard(on);
+	stand_alone(true);
+	clock_gettime(CLOCK_MONOTONIC, &on->since);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &on->cpu);
+	r = dmctl_suspend(on->dev.name);
+	if (r) {
+		end_guard(on);
+		stand_alone(false);
+		out_error(on->dev.name, "Cannot be suspended: %s", strerror(-r));
+		signals_let(&on->signals);
+	}
+	return !r;
+}
+
+/* It goes on, or it cannot be helped. */
+static void leave(struct online *on, bool good)
+{
+	double wall = seconds(CLOCK_MONOTONIC, &on->since);
+	double cpu = seconds(CLOCK_PROCESS_CPUTIME_ID, &on->cpu);
+
+	end_guard(on);
+	stand_alone(false);
+	if (!good)
+		out_error(on->dev.name, "Stays suspended: load a table for %s",
+			  out_name(on->image));
+	else
+		out_note(OUT_VERBOSE, on->dev.name, "Was suspended for %.3f s, "
+			 "%.3f s of them at work", wall, cpu);
+	signals_let(&on->signals);
+}
+
+/*
+ * With the table that was loaded, or the one it had. If that cannot be, with a new
+ * one for its image, and false: a table that cannot be used may have taken the old
+ * one's place.
+ */
+static bool go_on(struct online *on, bool loaded, bool true_still)
+{
+	int r = loaded || true_still ? dmctl_resume(on->dev.name) : -ESTALE;
+	bool good = !r;
+
+	if (r) {
+		if (r != -ESTALE)
+			out_error(on->dev.name, "Cannot be resumed: %s",
+				  strerror(-r));
+		dmctl_clear(on->dev.name);
+		on->opt.format = on->format;
+		good = load_image(on, on->image) && !dmctl_resume(on->dev.name);
+	}
+	leave(on, good);
+	return !r;
+}
+
+bool online_resume(struct online *on)
+{
+	return go_on(on, false, true);
+}
+
+unsigned int online_look(const struct online *on)
+{
+	struct chain chain;
+	bool good;
+
+	if (!chain_open(&chain, on->image, &on->opt, 0))
+		return 0;
+	good = chain_is_sound(&chain);
+	chain_close(&chain);
+	return good ? CHAIN_CHECKED : 0;
+}
+
 bool online_take(struct online *on, struct chain *held)
 {
 	bool good;
@@ -254,26 +415,24 @@ bool online_take(struct online *on, struct chain *held)
 		return false;
 	}
 	good = load(on, held);
-	/* The table that was loaded takes the old one's place by this only. */
-	good = online_resume(on) && good && online_suspend(on);
+	if (!good)
+		dmctl_clear(on->dev.name);
+	/* The table that was loaded takes the old one's place by this. */
+	good = go_on(on, good, true) && good;
 	if (!good)
 		chain_close(held);
 	return good;
 }
 
-bool online_replace(struct online *on, const char *image)
+bool online_replace(struct online *on, const char *image, bool true_still)
 {
-	struct chain chain;
-	bool good = false;
+	bool loaded = load_image(on, image), good;
 
-	if (chain_open(&chain, image, &on->opt, CHAIN_WRITE)) {
-		good = load(on, &chain);
-		chain_close(&chain);
-	}
-	if (good)
-		return online_resume(on);
-	stand_alone(false);
-	out_error(on->dev.name, "Stays suspended: load a table for %s",
-		  out_name(image));
-	return false;
+	if (!loaded)
+		dmctl_clear(on->dev.name);
+	good = go_on(on, loaded, true_still) && loaded;
+	if (!good && strcmp(image, on->image))
+		out_error(on->dev.name, "Does not go on with %s",
+			  out_name(image));
+	return good;
 }

@@ -73,6 +73,19 @@ void signals_hold(sigset_t *old)
 	sigprocmask(SIG_BLOCK, &set, old);
 }
 
+bool signals_wait(void)
+{
+	sigset_t set;
+	size_t i;
+
+	if (sigpending(&set))
+		return false;
+	for (i = 0; i < NR_DEADLY; i++)
+		if (sigismember(&set, deadly[i]) == 1)
+			return true;
+	return false;
+}
+
 void signals_let(const sigset_t *old)
 {
 	sigprocmask(SIG_SETMASK, old, NULL);

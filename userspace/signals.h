@@ -9,6 +9,7 @@
 #define _VDISK_SIGNALS_H
 
 #include <signal.h>
+#include "../formats/env.h"
 
 /*
  * Before anything is opened: descriptors 0 to 2 are there, so that no file gets
@@ -23,5 +24,8 @@ void signals_catch(void (*handler)(int sig));
 /* All signals wait until signals_let(). */
 void signals_hold(sigset_t *old);
 void signals_let(const sigset_t *old);
+
+/* Does one wait that would end the program? */
+bool signals_wait(void);
 
 #endif /* _VDISK_SIGNALS_H */

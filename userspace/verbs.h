@@ -79,6 +79,10 @@ int cmd_resize(const struct verb_options *opt);
 int cmd_snapshot(const struct verb_options *opt);
 int cmd_status(const struct verb_options *opt);
 int cmd_table(const struct verb_options *opt);
+/* What cmd_create() does, and @commit is how the files get their names. */
+struct make;
+int create_with(const struct verb_options *opt,
+		bool (*commit)(struct make *make, void *arg), void *arg);
 int cmd_why(const struct verb_options *opt);
 
 #endif /* _VDISK_VERBS_H */

@@ -11,6 +11,9 @@
  * TRIP_HOW=calls: and all after it do; TRIP_HOW=kill: the program is killed before
  * it. TRIP_CALLS=FILE: tell there how many there were.
  *
+ * TRIP_SWAP=new:old: when a path that ends in /old is opened for the first time, the
+ * file new has just been renamed to it.
+ *
  * TRIP_NO=proc,openat2: as where /proc is not mounted, or openat2() is refused;
  * exchange, noreplace, link, tmpfile: as on a file system that cannot do that.
  */
@@ -187,6 +190,20 @@ static int in_proc(const char *path)
 	return is_missing("proc") && !strncmp(path, "/proc/", 6);
 }
 
+static void swap(const char *path)
+{
+	static int over;
+	const char *what = getenv("TRIP_SWAP"), *old = what ? strchr(what, ':') : NULL;
+	const char *base = strrchr(path, '/');
+	char new[256];
+
+	if (!old || !base || over || strcmp(base + 1, old + 1))
+		return;
+	over = 1;
+	snprintf(new, sizeof(new), "%.*s", (int)(old - what), what);
+	NEXT(rename)(new, path);
+}
+
 int open64(const char *path, int flags, ...)
 {
 	va_list args;
@@ -199,6 +216,7 @@ int open64(const char *path, int flags, ...)
 		errno = ENOENT;
 		return -1;
 	}
+	swap(path);
 	if ((flags & O_TMPFILE) == O_TMPFILE && is_missing("tmpfile"))
 		return missing(EOPNOTSUPP);
 	if (flags & O_CREAT && call())

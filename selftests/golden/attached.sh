@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Verbs that change an attached device, against devices on paper (lib/paperdm.c): what
+# device-mapper is asked for fails, or the program is killed behind it, each time at
+# another point; the files fail, and signals come. The device goes on, with no table
+# waiting, and reads what it read; no child is left that it does not go on with.
+. "$(dirname "$0")/lib.sh"
+
+need_cmd "${CC:-cc}" jq
+ring=$tmp
+[ ! -w /dev/shm ] || TMPDIR=/dev/shm scratch ring
+cd "$ring" || exit
+# shellcheck disable=SC2046
+"${CC:-cc}" -shared -fPIC -O1 -o paper.so $(pkg-config --cflags devmapper) \
+	"$here/../lib/paperdm.c" 2>cc.err || skip_all "$(head -n 1 cc.err)"
+"${CC:-cc}" -shared -fPIC -O1 -o trip.so "$here/../lib/trip.c" -ldl
+export PAPER_DM=$ring/dm
+paper=$ring/paper.so
+
+dm()
+{
+	LD_PRELOAD=$paper "$vdisk" "$@"
+}
+
+# prepare FORMAT: the device web of a child that holds something of its own
+prepare()
+{
+	rm -rf before && mkdir before && cd before || exit
+	head -c 1M /dev/urandom >.raw
+	"$vdisk" convert -f raw -O "$1" .raw a
+	head -c 1M /dev/urandom >.raw
+	"$vdisk" convert -f raw -O "$1" .raw b
+	"$vdisk" snapshot b c
+	"$vdisk" rebase -b a c
+	"$vdisk" create -f "$1" e 1M
+	cp .raw ../want.raw
+	rm .raw
+	cd ..
+}
+
+fresh()
+{
+	rm -rf work dm && cp -a before work && mkdir dm && cd work || exit
+	dm attach web c >/dev/null
+}
+
+# goes_on: says why not
+goes_on()
+{
+	local i lines image
+
+	for ((i = 0; i < 100; i++)); do
+		mapfile -t lines <"$PAPER_DM/web"
+		[ "${lines[1]}" != 0 ] || break
+		sleep 0.05
+	done
+	[ "${lines[1]}" = 0 ] || { echo "suspended"; return; }
+	[ "${lines[4]}" = - ] || { echo "a table waits: ${lines[4]}"; return; }
+	image=$(dm status --json web | jq -r .filename)
+	[ ! -e new ] || [ "$image" = "$PWD/new" ] || [ -n "${killed:-}" ] || echo "new is left"
+	rm -f ../now.raw
+	"$vdisk" convert --force-share "$image" ../now.raw 2>&1 || return
+	truncate -s 1M ../now.raw
+	cmp ../now.raw ../want.raw
+	[ -n "${killed:-}" ] || "$vdisk" check -U "$image" >../said 2>&1 || [ $? -eq 3 ] || cat ../said
+}
+
+verbs=('snapshot web new' 'resize web 2M' 'rebase -b e web' 'commit web')
+formats='qed vmdk' places=2
+[ -z "${VDISK_LONG:-}" ] || formats='qed vhd vmdk' places=40
+RANDOM=${VDISK_SEED:-1}
+for format in $formats; do
+	prepare "$format"
+	for args in "${verbs[@]}"; do
+		bad=''
+		fresh
+		# shellcheck disable=SC2086
+		said=$(PAPER_COUNT=$ring/count LD_PRELOAD=$paper "$vdisk" $args 2>&1) || bad+="$said; "
+		bad+=$(goes_on)
+		cd ..
+		eq "$format: $args" "$bad" ""
+
+		bad='' killed=1
+		step=2
+		[ -z "${VDISK_LONG:-}" ] || step=1
+		for ((at = 1 + RANDOM % step; at <= $(cat count); at += step)); do
+			fresh
+			# shellcheck disable=SC2086
+			{ PAPER_KILL=$at LD_PRELOAD=$paper "$vdisk" $args >../out 2>&1; } 2>/dev/null
+			said=$(goes_on)
+			[ -z "$said" ] || bad+="killed behind $at: $said ($(cat ../out)); "
+			cd ..
+		done
+		killed=''
+		eq "$format: $args: killed anywhere" "$bad" ""
+
+		bad='' hit=0
+		for what in suspend:1 suspend:2 reload:1 reload:2 resume:1 resume:2 reload:1,resume:2 \
+			resume:1,resume:3; do
+			fresh
+			status=0
+			# shellcheck disable=SC2086
+			PAPER_FAIL=$what LD_PRELOAD=$paper "$vdisk" $args >../out 2>&1 || status=$?
+			hit=$((hit + (status != 0)))
+			said=$(goes_on)
+			[ -z "$said" ] || bad+="$what ($status): $said ($(cat ../out)); "
+			[ "$status" -eq 0 ] || grep -q '^vdisk: web: ' ../out || bad+="$what: $(cat ../out); "
+			cd ..
+		done
+		[ $hit -gt 2 ] || bad+="it failed $hit times"
+		eq "$format: $args: device-mapper fails" "$bad" ""
+
+		bad=''
+		fresh
+		# shellcheck disable=SC2086
+		TRIP_COUNT=$ring/count LD_PRELOAD=$ring/trip.so:$paper "$vdisk" $args >/dev/null 2>&1
+		cd ..
+		for how in full QUIT TERM USR1; do
+			for ((k = 0; k < places; k++)); do
+				fresh
+				status=0
+				# shellcheck disable=SC2086
+				TRIP_AT=$((1 + k * $(cat ../count) / places)) TRIP_HOW=$how \
+					LD_PRELOAD=$ring/trip.so:$paper "$vdisk" $args >../out 2>&1 || status=$?
+				said=$(goes_on)
+				[ -z "$said" ] || bad+="$how at $k ($status): $said ($(cat ../out)); "
+				[ "$how" != USR1 ] || [ "$status" -eq 0 ] || bad+="USR1 at $k: $status; "
+				cd ..
+			done
+		done
+		eq "$format: $args: its files fail, and signals" "$bad" ""
+	done
+done
+
+# What is refused suspends nothing.
+prepare qed
+fresh
+for args in 'snapshot web c' 'resize web 0' 'resize web 512' 'rebase -b gone web' 'rebase -b c web'; do
+	# shellcheck disable=SC2086
+	said=$(PAPER_FAIL=suspend:1 LD_PRELOAD=$paper "$vdisk" $args 2>&1)
+	eq "$args: refused before" "$(grep -c suspended <<<"$said") $(wc -l <<<"$said")" "0 1"
+done
+eq "--verbose tells how long it was suspended" \
+	"$(dm resize -v web 3M 2>&1 | grep -Ec '^vdisk: web: Was suspended for [0-9.]+ s')" 1
+cd ..
+
+# Another file takes the place of the parent when it is opened to be written.
+fresh
+cp e x
+sums=$(sha256sum a c x | cut -d ' ' -f 1)
+refused "commit: the parent is the file that was looked at" \
+	': Another file has taken its place meanwhile$' \
+	env LD_PRELOAD="$ring/trip.so" TRIP_SWAP=x:a "$vdisk" commit -U c
+eq "nothing is written" "$(sha256sum c a | cut -d ' ' -f 1)" "$(sed -n '2p; 3p' <<<"$sums")"
+cd ..
+
+ktap_end
