@@ -155,4 +155,41 @@ refused "commit: the parent is the file that was looked at" \
 eq "nothing is written" "$(sha256sum c a | cut -d ' ' -f 1)" "$(sed -n '2p; 3p' <<<"$sums")"
 cd ..
 
+# Whose table was loaded by hand, without locks: each verb that would write sees it.
+fresh
+sums=$(sha256sum a b c e)
+for args in 'resize c 2M' 'commit c' 'rebase -b e c' 'check --repair c' 'create --force -f qed c 1M' \
+	'convert --force -O qed e c' 'create --force -f vhd a 1M' 'resize a 2M' 'attach more c'; do
+	# shellcheck disable=SC2086
+	refused "$args: below a device" 'Image is attached: web' dm $args
+done
+eq "nothing has touched the files" "$(sha256sum a b c e)" "$sums"
+t "for reading it is nobody's" dm map c
+cd ..
+
+# What devices may be called, and where.
+fresh
+while IFS='|' read -r name why; do
+	refused "attach '${name:0:20}'" "$why" dm attach -- "$name" e
+done <<END
+|is empty
+a/b|has a slash
+control|is taken in /dev/mapper
+.|is taken in /dev/mapper
+..|is taken in /dev/mapper
+$(printf 'n%.0s' {1..128})|longer than 127
+$(printf 'ü%.0s' {1..20})|longer than 127
+END
+eq "a path as it is written" "$(dm attach 'a b' e)" '/dev/mapper/a\x20b'
+rm -f "$PAPER_DM/a b"
+eq "status by the path" "$(dm status /dev/mapper/web | head -n 1)" "device: /dev/mapper/web"
+t "resize by the path" dm resize /dev/mapper/web 2M
+t "detach by the path" dm detach /dev/mapper/web
+for how in '>/dev/full' '>&-' '>&- 2>&- <&-'; do
+	status=0
+	eval "dm attach lost e $how" 2>../err || status=$?
+	eq "attach $how: nothing stays" "$status $(ls "$PAPER_DM")" "1 "
+done
+cd ..
+
 ktap_end

@@ -277,7 +277,7 @@ int dm_task_get_info(struct dm_task *t, struct dm_info *info)
 	info->exists = t->dev ? 1 : 0;
 	info->suspended = t->dev && t->dev->suspended;
 	info->read_only = t->dev && t->dev->read_only;
-	info->major = 254;
+	info->major = 4095;	/* nobody has it */
 	return 1;
 }
 
