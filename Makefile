@@ -121,7 +121,7 @@ FILES := userspace/man/vdisk.8:$(MANDIR)/man8/vdisk.8 \
 	userspace/man/vdisktab.5:$(MANDIR)/man5/vdisktab.5 \
 	userspace/completion/vdisk.bash:$(COMPLETIONDIR)/vdisk \
 	userspace/completion/_vdisk:$(ZSHDIR)/_vdisk \
-	userspace/udev/66-vdisk.rules:$(UDEVDIR)/66-vdisk.rules \
+	$(foreach f,55-vdisk.rules 61-vdisk.rules 66-vdisk.rules,userspace/udev/$f:$(UDEVDIR)/$f) \
 	userspace/systemd/vdisk.target:$(UNITDIR)/vdisk.target \
 	userspace/systemd/vdisk-generator:$(GENERATORDIR)/vdisk-generator \
 	$(foreach f,vdisktab.sh host.sh asleep.sh made.sh shutdown.sh attach-clean copy-kernel,userspace/boot/$f:$(BOOTDIR)/$f) \

@@ -18,9 +18,10 @@
 /*
  * VDISK-<format>-<id>, by the image's own id or by where its file is. Copies of
  * an image share the id, and dm wants each uuid once: a second one gets the
- * device's name added.
+ * device's name added. Udev's rules find no better place than the uuid to read
+ * off whether what is within is to be trusted: partitions have it in theirs.
  */
-static char *uuid_of(const struct chain *chain, const char *name)
+static char *uuid_of(const struct chain *chain, const char *name, bool trusted)
 {
 	const struct chain_layer *top = &chain->layer[0];
 	const struct vdisk_image *image = top->part[0].image;
@@ -36,7 +37,8 @@ static char *uuid_of(const struct chain *chain, const char *name)
 			 (unsigned long long)st.st_dev,
 			 (unsigned long long)st.st_ino);
 	}
-	uuid = out_text("VDISK-%s-%s", top->format, id);
+	uuid = out_text("%s%s-%s", trusted ? DMCTL_TRUSTED : "VDISK-",
+			top->format, id);
 	if (!dmctl_uuid_taken(uuid))
 		return uuid;
 	longer = out_text("%s-%.60s", uuid, name);
@@ -154,7 +156,7 @@ static int attach(const struct chain *chain, const char *name,
 
 	if (!table)
 		return -EINVAL;
-	dev.uuid = uuid = uuid_of(chain, name);
+	dev.uuid = uuid = uuid_of(chain, name, opt->trusted);
 	out_note(OUT_VERBOSE, name, "%s: 0 %llu vdisk %s", uuid,
 		 (unsigned long long)dev.size_sec, out_name(table));
 	r = opt->dry_run ? 0 : dmctl_create(&dev, reason, sizeof(reason));

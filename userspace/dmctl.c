@@ -253,6 +253,13 @@ static int load(const char *name, u64 size_sec, const char *params,
 	return r;
 }
 
+/* Links of what a guest wrote never take those of another device. */
+static u16 priority_flag(const char *uuid)
+{
+	return strncmp(uuid, DMCTL_TRUSTED, strlen(DMCTL_TRUSTED)) ?
+	       DM_UDEV_LOW_PRIORITY_FLAG : 0;
+}
+
 int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len)
 {
 	struct dm_task *task = new_task(DM_DEVICE_CREATE, dev->name);
@@ -268,8 +275,9 @@ int dmctl_create(const struct dmctl_new *dev, char *reason, size_t reason_len)
 		r = load(dev->name, dev->size_sec, dev->params, dev->read_only);
 		if (!r) {
 			task = new_task(DM_DEVICE_RESUME, dev->name);
-			r = run_and_settle(task, dev->no_partitions ?
-					   DM_SUBSYSTEM_UDEV_FLAG0 : 0);
+			r = run_and_settle(task, priority_flag(dev->uuid) |
+					   (dev->no_partitions ?
+					    DM_SUBSYSTEM_UDEV_FLAG0 : 0));
 			drop(task);
 		}
 		if (r && log >= 0)
@@ -294,8 +302,14 @@ int dmctl_suspend(const char *name)
 int dmctl_resume(const char *name)
 {
 	struct dm_task *task = new_task(DM_DEVICE_RESUME, name);
-	int r = run_and_settle(task, 0);
+	struct dmctl_device dev;
+	u16 flags = 0;
+	int r;
 
+	if (!dmctl_get(name, &dev))
+		flags = priority_flag(dev.uuid);
+	free(dev.params);
+	r = run_and_settle(task, flags);
 	drop(task);
 	return r;
 }

@@ -10,6 +10,8 @@
 #include "../formats/env.h"
 
 #define DMCTL_TARGET "vdisk"
+/* How uuids begin of what is as good as this machine's disks. */
+#define DMCTL_TRUSTED "VDISK-trusted-"
 /* The version of the target that knows all that this tool may ask of it. */
 #define DMCTL_MAJOR 1
 #define DMCTL_MINOR 1

@@ -31,6 +31,8 @@ static const struct verb_option {
 	  "make devices of its partitions, too (by kpartx)" },
 	{ OPT_NO_PARTS, 0, "no-partitions", NONE, "",
 	  "not even if udev's rules would" },
+	{ OPT_TRUSTED, 0, "trusted", NONE, "",
+	  "its contents may be used like those of this machine's disks" },
 	{ OPT_SHOW, 0, "show", NONE, "",
 	  "print the device, which is done in any case" },
 	{ OPT_DEFERRED, 0, "deferred", NONE, "",
@@ -310,6 +312,8 @@ static bool *switch_of(struct verb_options *opt, int key)
 		return &opt->partitions;
 	case OPT_NO_PARTS:
 		return &opt->no_partitions;
+	case OPT_TRUSTED:
+		return &opt->trusted;
 	case OPT_FORCE:
 		return &opt->force;
 	case OPT_PROGRESS:

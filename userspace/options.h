@@ -43,6 +43,7 @@ enum {
 	OPT_SPARSE = 'S',
 	OPT_STRICT = 't',
 	OPT_THREADS = 'M',
+	OPT_TRUSTED = 'T',
 	OPT_UNSAFE = 'u',
 	OPT_VERBOSE = 'v',
 };

@@ -34,7 +34,7 @@ static const struct verb verbs[] = {
 	  "nothing else. Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },
 	{ "table", cmd_table, 1, 1, "rfoaU", "IMAGE",
 	  "print the device-mapper table line, for dmsetup create", NULL },
-	{ "attach", cmd_attach, 1, 2, "rfoaUPNwy", "[NAME] IMAGE",
+	{ "attach", cmd_attach, 1, 2, "rfoaUPNwTy", "[NAME] IMAGE",
 	  "make the image the block device /dev/mapper/NAME",
 	  "Without NAME the device is called like the file, without the ending; if there\n"
 	  "is such a device, with a number added. Its path is printed in any case.\n" },

@@ -37,6 +37,7 @@ struct verb_options {
 	bool deferred;
 	bool partitions;
 	bool no_partitions;
+	bool trusted;
 	const char *space[VERB_SPACE];	/* as given, or NULL: see verb_space */
 	const char **allow;		/* --allow-path */
 	unsigned int nr_allow;

@@ -150,7 +150,7 @@ windows_tests()
 	begins ''
 	eq "$1: a Windows that woke is looked at, then written to" "$(attach t:UUID=h:/vm/a.vhd)" "$look
 mount -t ntfs3 -o rw W/dev/sda W/run/vdisk/t
-attach -- t W/run/vdisk/t/vm/a.vhd"
+attach --trusted -- t W/run/vdisk/t/vm/a.vhd"
 	for each in hibr HIBR wake WAKE RSTR; do
 		fresh ntfs
 		begins "$each"
@@ -170,7 +170,7 @@ ${look//ntfs3/$each}"
 	begins hibr
 	eq "$1: it can be read" "$(attach t:UUID=h:/vm/a.vhd:ro)" \
 'mount -t ntfs3 -o ro W/dev/sda W/run/vdisk/t
-attach --read-only -- t W/run/vdisk/t/vm/a.vhd'
+attach --trusted --read-only -- t W/run/vdisk/t/vm/a.vhd'
 	eq "$1: a second image there is not written to either" "$(attach u:UUID=h:/vm/b.vhd)" "$windows
 $(attach u:UUID=h:/vm/b.vhd | tail -n 2)"
 	fails "$1: nothing is mounted for writing" grep -q rw "$tmp/w/log"
@@ -182,7 +182,7 @@ linux_tests()
 
 	fresh ext4
 	eq "$1: ext4" "$(attach t:UUID=h:/vm/a.vhd)" 'mount -t ext4 -o rw W/dev/sda W/run/vdisk/t
-attach -- t W/run/vdisk/t/vm/a.vhd'
+attach --trusted -- t W/run/vdisk/t/vm/a.vhd'
 	fresh ext4
 	sleeper=$tmp/w/dev/sdb
 	echo "$sleeper" >"$tmp/w/sleepers"
@@ -250,9 +250,9 @@ two_tests()
 	attach t:UUID=lvm:/vm/a.vhd:ro >/dev/null
 	eq "$1: two images on one device with two names, the first read-only" \
 		"$(attach u:UUID=lvm:/vm/b.vhd)" 'mount -t ext4 -o rw W/dev/dm-0 W/run/vdisk/t
-attach --read-only -- t W/run/vdisk/t/vm/a.vhd
+attach --trusted --read-only -- t W/run/vdisk/t/vm/a.vhd
 mount -o bind W/run/vdisk/t W/run/vdisk/u
-attach -- u W/run/vdisk/u/vm/b.vhd'
+attach --trusted -- u W/run/vdisk/u/vm/b.vhd'
 	fresh ext4
 	echo "$tmp/w/dev/lv" >"$tmp/w/source"
 	ln -s dm-0 "$tmp/w/dev/lv"
@@ -260,7 +260,7 @@ attach -- u W/run/vdisk/u/vm/b.vhd'
 	eq "$1: and by two names of the host" "$(attach u:LABEL=lvm:/vm/b.vhd | sed 1,2d)" \
 'mount -o remount,rw W/dev/dm-0 W/run/vdisk/t
 mount -o bind W/run/vdisk/t W/run/vdisk/u
-attach -- u W/run/vdisk/u/vm/b.vhd'
+attach --trusted -- u W/run/vdisk/u/vm/b.vhd'
 }
 
 ntfs_3g_tests()
@@ -270,7 +270,7 @@ ntfs_3g_tests()
 	eq "$1: ntfs-3g where there is no ntfs3" "$(attach t:UUID=h:/vm/a.vhd)" \
 "${look//ntfs3/fuseblk}
 mount -t fuseblk -o rw W/dev/sda W/run/vdisk/t
-attach -- t W/run/vdisk/t/vm/a.vhd"
+attach --trusted -- t W/run/vdisk/t/vm/a.vhd"
 	eq "$1: its process is the last to be killed for memory" "$(cat "$tmp/w/oom")" -1000
 	fresh ntfs
 	touch "$tmp/w/no.ntfs3" "$tmp/w/mount.ro"
@@ -290,7 +290,7 @@ other_tests()
 	fresh ext4
 	eq "$1: allow-path= counts from where the image's path does" \
 		"$(attach 't:UUID=h:/vm/a.vhd:allow-path=/base,commit=5,allow-path=/b\040c' | tail -n 1)" \
-		"attach --allow-path W/run/vdisk/t/base --options commit=5 --allow-path W/run/vdisk/t/b c -- t W/run/vdisk/t/vm/a.vhd"
+		"attach --trusted --allow-path W/run/vdisk/t/base --options commit=5 --allow-path W/run/vdisk/t/b c -- t W/run/vdisk/t/vm/a.vhd"
 	fresh ext4
 	eq "$1: nofail is known though another option is wrong" \
 		"$(initramfs eval 'vdisk_word "t:UUID=h:/vm/a.vhd:rx,nofail"; vdisk_has nofail && echo "$vdisk_why"')" \

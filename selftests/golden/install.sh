@@ -33,6 +33,8 @@ wanted()
 	644 lib/modules/$release/$module
 	755 lib/systemd/system-generators/vdisk-generator
 	644 lib/systemd/system/vdisk.target
+	644 lib/udev/rules.d/55-vdisk.rules
+	644 lib/udev/rules.d/61-vdisk.rules
 	644 lib/udev/rules.d/66-vdisk.rules
 	644 usr/lib/dracut/dracut.conf.d/90-vdisk.conf
 	755 usr/lib/dracut/modules.d/90vdisk/attach.sh

@@ -192,7 +192,8 @@ vdisk_attach()
 	fi || { umount "$_dir" && rmdir "$_dir"; return 1; }
 }
 
-# allow-path= counts from the root of the host's file system, as the image's path does.
+# What the boot loader's command line names is this machine's own. allow-path= counts from
+# the root of the host's file system, as the image's path does.
 vdisk_attach_image()
 {
 	_text=$(
@@ -200,7 +201,7 @@ vdisk_attach_image()
 		IFS=$vdisk_nl
 		set -f
 		# shellcheck disable=SC2086
-		"$vdisk_lib/attach-clean" $_args -- "$vdisk_name" "$_dir$vdisk_image" 2>&1
+		"$vdisk_lib/attach-clean" --trusted $_args -- "$vdisk_name" "$_dir$vdisk_image" 2>&1
 	) || { vdisk_bad "$(vdisk_one_line "${_text#vdisk: }")"; return; }
 }
 

@@ -103,7 +103,7 @@ vdisk_option()
 	read-only | readonly | ro)
 		vdisk_flags="${vdisk_flags}read-only "
 		vdisk_args="$vdisk_args--read-only$vdisk_nl" ;;
-	partitions | no-partitions)
+	partitions | no-partitions | trusted)
 		vdisk_flags="$vdisk_flags$1 "
 		vdisk_args="$vdisk_args--$1$vdisk_nl" ;;
 	noauto | nofail | _netdev | x-initrd.attach)

@@ -48,7 +48,7 @@ install()
 		printf cp ln rm findmnt sync sleep
 	inst_multiple -o kpartx ntfs-3g mount.ntfs-3g
 	[ ! -e "$initdir/bin/ntfs-3g" ] || ln -sf ntfs-3g "$initdir/bin/@ntfs-3g"
-	inst_rules 66-vdisk.rules
+	inst_rules 55-vdisk.rules 61-vdisk.rules 66-vdisk.rules
 	inst_simple /usr/lib/vdisk/vdisktab.sh /lib/vdisk/vdisktab.sh
 	inst_simple /usr/lib/vdisk/host.sh /lib/vdisk/host.sh
 	inst_simple /usr/lib/vdisk/asleep.sh /lib/vdisk/asleep.sh
