@@ -94,8 +94,38 @@ vdisk_windows_sleeps()
 	return 1
 }
 
+# vdisk_look TYPE DEVICE DIRECTORY: does a Windows sleep there? 2: it cannot be mounted for a
+# look, and $_text says why. Where an image before this one has it mounted, that will do.
+vdisk_look()
+{
+	_other=$(vdisk_mounted "$2")
+	if [ -n "$_other" ]; then
+		vdisk_windows_sleeps "$_other"
+		return
+	fi
+	_text=$(vdisk_mount_as "$1" ro "$2" "$3") || return 2
+	vdisk_windows_sleeps "$3"
+	set -- "$3" "$?"
+	vdisk_unmount "$1"
+	return "$2"
+}
+
+# vdisk_other_windows DEVICE DIRECTORY: prints another partition that one sleeps in. It has
+# all that it could mount mounted.
+vdisk_other_windows()
+{
+	for _windows in $(blkid -c /dev/null -t TYPE=ntfs -o device); do
+		_at=$(readlink -f "$_windows")
+		if [ "$_at" != "$1" ] && ! vdisk_is_image "$_at" && vdisk_look ntfs "$_at" "$2"; then
+			echo "$_windows"
+			return 0
+		fi
+	done
+	return 1
+}
+
 # vdisk_may_write TYPE DEVICE DIRECTORY: nobody asleep has it mounted. DIRECTORY: where it
-# is mounted already, or can be for a look.
+# can be mounted for a look.
 vdisk_may_write()
 {
 	_asleep=$(vdisk_linux_sleeps) && {
@@ -103,20 +133,16 @@ vdisk_may_write()
 		return
 	}
 	case $1 in
-	ntfs | vfat | exfat | ntfs3 | fuseblk) ;;
+	ntfs | vfat | exfat) ;;
 	*) return 0 ;;
 	esac
-	if [ -n "$(vdisk_mounted "$2")" ]; then
-		vdisk_windows_sleeps "$3"
-	else
-		_text=$(vdisk_mount_as "$1" ro "$2" "$3") || {
-			vdisk_bad "$vdisk_host: Cannot be mounted as $1: $(vdisk_one_line "$_text")"
-			return
-		}
-		vdisk_windows_sleeps "$3"
-		set -- "$1" "$2" "$3" "$?"
-		vdisk_unmount "$3"
-		[ "$4" -eq 0 ]
-	fi || return 0
-	vdisk_bad "$vdisk_host: Windows hibernated or shut down for a fast start, and has it mounted (shutdown /s /f /t 0 there, or read-only here)"
+	vdisk_look "$1" "$2" "$3"
+	case $? in
+	0) _asleep='' ;;
+	1) _asleep=$(vdisk_other_windows "$2" "$3") || return 0 ;;
+	*)
+		vdisk_bad "$vdisk_host: Cannot be mounted as $1: $(vdisk_one_line "$_text")"
+		return ;;
+	esac
+	vdisk_bad "$vdisk_host: Windows hibernated or shut down for a fast start${_asleep:+, in $_asleep}, and has it mounted (shutdown /s /f /t 0 there, or read-only here)"
 }

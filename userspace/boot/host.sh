@@ -135,7 +135,7 @@ vdisk_mount_host()
 	_other=$(vdisk_mounted "$1")
 	_type=$(blkid -p -s TYPE -o value "$1")
 	[ -n "$_type" ] || { vdisk_bad "$vdisk_host: Holds no file system"; return; }
-	[ "$_mode" = ro ] || vdisk_may_write "$_type" "$1" "${_other:-$2}" || {
+	[ "$_mode" = ro ] || vdisk_may_write "$_type" "$1" "$2" || {
 		! vdisk_has read-only || _mode=ro
 		[ "$_mode" = ro ] || return
 	}
