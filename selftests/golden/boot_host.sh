@@ -215,6 +215,11 @@ attach --trusted -- t W/run/vdisk/t/vm/a.vhd'
 	cmdline quiet noresume
 	eq "$1: noresume: nobody will wake it" "$(attach t:UUID=h:/vm/a.vhd | head -n 1)" \
 		"mount -t ext4 -o rw W/dev/sda W/run/vdisk/t"
+	eq "$1: noresume: but then it must never be woken" "$(initramfs eval 'vdisk_say() { echo "$1"; }; vdisk_give_up')" \
+		"A system sleeps in $sleeper and must not wake any more (mkswap)"
+	cmdline quiet
+	eq "$1: without noresume nothing is said of that" \
+		"$(initramfs eval 'vdisk_say() { echo "$1"; }; vdisk_give_up')" ""
 	fresh ext4
 	printf '%s\n' "$tmp/w/dev/dm-1" "$tmp/w/dev/dm-2" >"$tmp/w/sleepers"
 	eq "$1: what sleeps in an image does not count" "$(attach t:UUID=h:/vm/a.vhd | head -n 1)" \

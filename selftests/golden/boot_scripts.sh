@@ -43,6 +43,7 @@ local_device_setup()
 	[ ! -e "$w/dev/\${1#UUID=}" ] || DEV=$w/dev/\${1#UUID=}
 }
 getarg() { sed -n "s,^\$1,,p" $w/args | grep . || grep -qx "\$1" $w/args; }
+blkid() { cat $w/sleepers 2>/dev/null; }
 findfs() { [ -e "$w/dev/\${1#UUID=}" ] && echo "$w/dev/\${1#UUID=}"; }
 systemctl() { echo "systemctl \$*" >>$w/log; }
 hookdir=$w/hooks
@@ -56,6 +57,7 @@ fresh()
 	printf '%s\n' "$@" >"$w/list"
 	touch "$w"/{log,missing,bad,args,dev/swap,sys/power/resume}
 	echo 8:16 >"$w/sys/class/block/swap/dev"
+	echo quiet >"$w/proc/cmdline"
 	echo "100.5 1.0" >"$w/proc/uptime"
 	touch "$w/units/sysinit.target.wants/systemd-hibernate-resume@dev-x.service" \
 		"$w/udev/99-resume.rules" "$w/hooks/pre-mount/10-resume.sh"
@@ -120,7 +122,15 @@ eq "dracut: it does not come" "$(attach_sh last)" \
 	"0 said: resume=UUID=none: The device did not appear;systemctl daemon-reload;attached root, resume:"
 fresh root:UUID=h:/a.vhd
 printf 'resume=UUID=swap\nnoresume\n' >"$w/args"
-eq "dracut: noresume" "$(attach_sh)" "0 systemctl daemon-reload;attached root, resume:"
+echo "quiet noresume" >"$w/proc/cmdline"
+echo /dev/sdx >"$w/sleepers"
+eq "dracut: noresume" "$(attach_sh)" \
+	"0 said: A system sleeps in /dev/sdx and must not wake any more (mkswap);systemctl daemon-reload;attached root, resume:"
+fresh root:UUID=h:/a.vhd
+echo "quiet noresume" >"$w/proc/cmdline"
+echo /dev/sdx >"$w/sleepers"
+eq "initramfs-tools: noresume" "$(local_top)" \
+	"0 said: A system sleeps in /dev/sdx and must not wake any more (mkswap);attached root, resume:;kept"
 
 fresh late:UUID=h:/a.vhd:nofail root:UUID=h:/b.vhd
 echo late >"$w/missing"

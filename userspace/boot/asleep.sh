@@ -66,17 +66,40 @@ vdisk_cannot_wake()
 	vdisk_why="resume=$1: Swap in an image cannot be resumed from"
 }
 
-# vdisk_linux_sleeps: prints the device that a system which is not this one sleeps in.
-# noresume on the command line says that nobody will wake it.
-vdisk_linux_sleeps()
+# vdisk_noresume: does the command line say that nobody shall be woken?
+vdisk_noresume()
 {
 	case " $(cat "$vdisk_proc/cmdline") " in
-	*' noresume '*) return 1 ;;
+	*' noresume '*) return 0 ;;
+	*) return 1 ;;
 	esac
+}
+
+# vdisk_sleepers: the devices that systems sleep in
+vdisk_sleepers()
+{
 	for _each in $(blkid -c /dev/null -t TYPE=swsuspend -o device); do
-		vdisk_is_image "$(readlink -f "$_each")" || { echo "$_each"; return 0; }
+		vdisk_is_image "$(readlink -f "$_each")" || echo "$_each"
 	done
-	return 1
+}
+
+# vdisk_linux_sleeps: prints the device that a system which is not this one sleeps in,
+# unless nobody shall wake it
+vdisk_linux_sleeps()
+{
+	! vdisk_noresume || return 1
+	_found=$(vdisk_sleepers | head -n 1)
+	[ -n "$_found" ] && echo "$_found"
+}
+
+# vdisk_give_up: says of each that it is given up, for a boot without noresume would wake
+# it, with what it knows of file systems that were written to meanwhile
+vdisk_give_up()
+{
+	vdisk_noresume || return 0
+	for _each in $(vdisk_sleepers); do
+		vdisk_say "A system sleeps in $_each and must not wake any more (mkswap)"
+	done
 }
 
 # vdisk_windows_sleeps DIRECTORY: its file of hibernation, which fast start-up writes too,

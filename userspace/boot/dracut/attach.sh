@@ -52,6 +52,7 @@ wake()
 		[ "${1:-}" = last ] || return
 		vdisk_say "$vdisk_why"
 	}
+	vdisk_give_up
 	printf '%s\n' "$_resume" >/run/vdisk.awake
 	wake_no_more
 }
