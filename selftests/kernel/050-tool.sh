@@ -92,8 +92,10 @@ one "detach of another target" "^vdisk: $dm: Not a device of the target vdisk$" 
 dm_remove "$dm"
 "$vdisk" table other.vhd | dmsetup create "$dm"
 defer dm_gone "$dm"
-one "an image dmsetup has attached" "^vdisk: $dm-2: The kernel refuses: File is in use by another vdisk device$" \
+one "an image dmsetup has attached" "^vdisk: other.vhd: Image is attached: $dm \\(see --force-share\\)$" \
 	"$vdisk" attach "$dm-2" other.vhd
+one "the kernel looks, too" "^vdisk: $dm-2: The kernel refuses: File is in use by another vdisk device$" \
+	"$vdisk" attach --force-share "$dm-2" other.vhd
 fails "nothing is left of the refused" dmsetup info "$dm-2"
 t "list shows what dmsetup made" eval "'$vdisk' list | grep -q '^$dm '"
 t "detach of what dmsetup made" "$vdisk" detach "$dm"
