@@ -416,6 +416,27 @@ int dmctl_get_ours(const char *path, struct dmctl_device *dev)
 	return r;
 }
 
+char *dmctl_failure(const char *name)
+{
+	char *text = NULL, *health = NULL, *end;
+
+	if (dmctl_status(name, &text))
+		return NULL;
+	/* "ro flush-failed 1 ...", or "rw ok 1 ..." */
+	end = strchr(text, ' ');
+	end = end ? strchr(end + 1, ' ') : NULL;
+	if (end) {
+		*end = 0;
+		health = strchr(text, ' ') + 1;
+		if (strlen(health) < 7 || strcmp(end - 7, "-failed"))
+			health = NULL;
+	}
+	if (health)
+		health = out_text("%s", health);
+	free(text);
+	return health;
+}
+
 int dmctl_status(const char *name, char **text)
 {
 	struct dm_task *task = new_task(DM_DEVICE_STATUS, name);

@@ -95,6 +95,9 @@ int dmctl_get_ours(const char *path, struct dmctl_device *dev);
 /* The status line of the vdisk target, to free; -ENOTTY if it has none. */
 int dmctl_status(const char *name, char **text);
 
+/* Why the device writes nothing any more, as its status says it; NULL if it does. */
+char *dmctl_failure(const char *name);
+
 /* Is there a udev that makes nodes and waits to be waited for? */
 bool dmctl_has_udev(void);
 

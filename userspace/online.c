@@ -331,6 +331,7 @@ static double seconds(clockid_t clock, const struct timespec *since)
 
 bool online_suspend(struct online *on)
 {
+	char *failure;
 	int r;
 
 	signals_hold(&on->signals);
@@ -344,8 +345,17 @@ bool online_suspend(struct online *on)
 		stand_alone(false);
 		out_error(on->dev.name, "Cannot be suspended: %s", strerror(-r));
 		signals_let(&on->signals);
+		return false;
 	}
-	return !r;
+	/* What it had acknowledged is in the files, or those must not change. */
+	failure = dmctl_failure(on->dev.name);
+	if (failure) {
+		online_resume(on);
+		out_error(on->dev.name, "Device has failed: %s (see vdisk status)",
+			  failure);
+		free(failure);
+	}
+	return !failure;
 }
 
 /* It goes on, or it cannot be helped. */

@@ -40,7 +40,10 @@ struct online {
 bool online_find(struct online *on, const char *name,
 		 const struct verb_options *opt, bool *ok);
 
-/* No I/O goes on after it. */
+/*
+ * No I/O goes on after it, and all that the device had acknowledged is in its
+ * files. False: the device goes on as it was.
+ */
 bool online_suspend(struct online *on);
 
 /*

@@ -120,6 +120,30 @@ next_table()
 	t "next: no damage" undamaged "$image"
 }
 
+# The tool changes no file of a device that lost something, and does not detach one
+# that would.
+by_the_tool()
+{
+	local dir=$work/xfs image=$work/xfs/a.vhd
+
+	cp --reflink=always "$image" "$dir/b.vhd"
+	sync
+	attach "$dm" -o commit=3600000 "$image" >/dev/null
+	dd if="$work/data" of="$device" bs=1M seek=54 count=1 oflag=direct conv=notrunc status=none
+	fill_up "$dir"
+	one "tool: detach without space" "has no space in its file" "$vdisk" detach "$dm"
+	eq "tool: the device is there" "$(health)" "rw ok"
+	one "tool: no snapshot of what would be lost" "Device has failed: commit-failed" \
+		"$vdisk" snapshot "$dm" "$dir/child.vhd"
+	t "tool: nor a child" test ! -e "$dir/child.vhd"
+	eq "tool: the device is not suspended" \
+		"$(dmsetup info -c --noheadings -o suspended "$dm")" Active
+	rm "$dir"/fill*
+	sync
+	t "tool: detach what has failed" "$vdisk" detach "$dm"
+	t "tool: no damage" undamaged "$image"
+}
+
 # A mark that stays in the image is no reason to keep the device suspended.
 marks()
 {
@@ -296,6 +320,7 @@ cut_short()
 
 epoch_of_a_vhd
 next_table
+by_the_tool
 marks
 write_back fua
 write_back none
