@@ -254,6 +254,7 @@ int vdisk_image_start_all(struct vdisk *v)
 				return r;
 		}
 	}
+	vdisk_stamp_start(v);
 	return 0;
 }
 

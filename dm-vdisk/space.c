@@ -6,6 +6,7 @@
  */
 #include "plan.h"
 
+#include <linux/random.h>
 #include <linux/slab.h>
 
 #define GROW_MIN (1u << 20)	/* bytes of room to make beyond what is needed */
@@ -90,6 +91,10 @@ static int step_trim(struct vdisk_image *image, struct vdisk_step *step,
 static int step_mark(struct vdisk_image *image, struct vdisk_step *step,
 		     u64 dirty, struct vdisk_plan *plan)
 {
+	u8 random[VDISK_RANDOM];
+
+	get_random_bytes(random, sizeof(random));
+	step->random = random;
 	return image->format->mark(&image->geom, step, dirty, plan);
 }
 
@@ -346,6 +351,15 @@ static void drop_last(struct vdisk_image *image)
 	} while (spare);
 }
 
+static int mark_dirty(struct vdisk_image *image, struct vdisk_plan *plan)
+{
+	int r;
+
+	lockdep_assert_held(&image->grow_lock);
+	r = run_step_plan(image, plan, step_mark, true);
+	return r ?: vdisk_plan_run(image, plan, VDISK_BEFORE, 0, 0);
+}
+
 static int space_mark(struct vdisk_image *image)
 {
 	struct vdisk_plan *plan;
@@ -358,9 +372,7 @@ static int space_mark(struct vdisk_image *image)
 		return -ENOMEM;
 	mutex_lock(&image->grow_lock);
 	if (!image->marked) {
-		r = run_step_plan(image, plan, step_mark, true);
-		if (!r)
-			r = vdisk_plan_run(image, plan, VDISK_BEFORE, 0, 0);
+		r = mark_dirty(image, plan);
 		if (!r)
 			WRITE_ONCE(image->marked, true);
 	}
@@ -443,6 +455,23 @@ static int mark_clean(struct vdisk_image *image, struct vdisk_plan *plan)
 	/* The file may say still that it is in use: it is our own mark. */
 	if (r)
 		WRITE_ONCE(image->marked, true);
+	return r;
+}
+
+int vdisk_space_stamp(struct vdisk_image *image)
+{
+	struct vdisk_plan *plan = kmalloc(sizeof(*plan), GFP_NOIO);
+	int r;
+
+	if (!plan)
+		return -ENOMEM;
+	mutex_lock(&image->grow_lock);
+	r = mark_dirty(image, plan);
+	/* A mark that an earlier table left stays until the image rests. */
+	if (!r && !image->marked)
+		r = mark_clean(image, plan);
+	mutex_unlock(&image->grow_lock);
+	kfree(plan);
 	return r;
 }
 

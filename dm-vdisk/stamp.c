@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The stamp: some bytes of a file that must change, durably, before the first
- * write of an attachment, in place or not. A VMDK's content id is one, by which
- * a child sees that its parent is no longer what it was made from.
+ * Stamps: bytes that must change, durably, before the first write of an attachment,
+ * in place or not, since they say that the contents are what they were. A VMDK's
+ * content id is one, by which a child sees that its parent is no longer what it was
+ * made from: the table line has it. The others are in the header of the image
+ * (VDISK_GEOM_STAMP), and its format knows them.
  */
 #include "vdisk.h"
 
@@ -13,6 +15,7 @@ int vdisk_stamp_open(struct vdisk *v, char **error)
 	const struct vdisk_stamp_args *args = &v->args.stamp;
 	struct vdisk_backing *b;
 
+	v->text_stamped = true;
 	v->stamped = true;
 	if (!args->backing)
 		return 0;
@@ -24,6 +27,7 @@ int vdisk_stamp_open(struct vdisk *v, char **error)
 	if (IS_ERR(b))
 		return PTR_ERR(b);
 	v->stamp = b;
+	v->text_stamped = false;
 	v->stamped = false;
 	if (args->off + strlen(args->text) > vdisk_backing_len(b)) {
 		*error = "Stamp is past the end of its file";
@@ -63,22 +67,56 @@ static int stamp_text(struct vdisk *v, u64 off, const char *text)
 	return r;
 }
 
-int vdisk_stamp_write(struct vdisk *v)
+void vdisk_stamp_start(struct vdisk *v)
+{
+	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	bool stamped = v->text_stamped;
+	struct vdisk_image *image;
+	unsigned int i;
+
+	for (i = 0; i < top->nr; i++) {
+		image = top->image[i];
+		image->to_stamp = image->write &&
+				  image->geom.flags & VDISK_GEOM_STAMP;
+		stamped &= !image->to_stamp;
+	}
+	WRITE_ONCE(v->stamped, stamped);
+}
+
+static int write_text(struct vdisk *v)
 {
 	const struct vdisk_stamp_args *args = &v->args.stamp;
-	int r = 0;
+	int r;
+
+	lockdep_assert_held(&v->stamp_lock);
+	if (v->text_stamped)
+		return 0;
+	if (v->stamp->direct)
+		r = stamp_sectors(v, args->off, args->text);
+	else
+		r = stamp_text(v, args->off, args->text);
+	if (!r)
+		r = vdisk_backing_flush(v->stamp);
+	v->text_stamped = !r;
+	return r;
+}
+
+int vdisk_stamp_write(struct vdisk *v)
+{
+	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
+	unsigned int i;
+	int r;
 
 	mutex_lock(&v->stamp_lock);
-	if (!v->stamped) {
-		if (v->stamp->direct)
-			r = stamp_sectors(v, args->off, args->text);
-		else
-			r = stamp_text(v, args->off, args->text);
-		if (!r)
-			r = vdisk_backing_flush(v->stamp);
-		if (!r)
-			WRITE_ONCE(v->stamped, true);
+	r = write_text(v);
+	for (i = 0; !r && i < top->nr; i++) {
+		if (!top->image[i]->to_stamp)
+			continue;
+		r = vdisk_space_stamp(top->image[i]);
+		top->image[i]->to_stamp = r;
 	}
+	if (!r)
+		WRITE_ONCE(v->stamped, true);
 	mutex_unlock(&v->stamp_lock);
 	return r;
 }

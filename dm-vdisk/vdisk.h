@@ -125,6 +125,7 @@ struct vdisk_image {
 	bool scanned;			/* next_off is known */
 	bool grown;			/* there may be something to trim */
 	bool marked;			/* the image says that it is in use */
+	bool to_stamp;			/* stamp_lock: VDISK_GEOM_STAMP is to do */
 	bool scan_lost;			/* touched is not complete */
 	unsigned long scan_until;	/* jiffies: the first writers wait */
 	struct work_struct scan_work;
@@ -164,7 +165,8 @@ struct vdisk {
 	struct list_head backings;	/* vdisk_backing.link */
 	struct vdisk_backing *stamp;	/* what args.stamp names, or NULL */
 	struct mutex stamp_lock;	/* one who stamps; others wait */
-	bool stamped;			/* or nothing to stamp; READ_ONCE */
+	bool text_stamped;		/* stamp_lock: args.stamp is done */
+	bool stamped;			/* all is, or nothing to do; READ_ONCE */
 	bool resumed;			/* changed in start_work, settle_work */
 	int start_error;		/* of start_work */
 	struct notifier_block reboot;
@@ -422,16 +424,20 @@ void vdisk_reclaim_work(struct work_struct *work);
 
 /*
  * space.c: vdisk_space_rest() marks the image clean if no writer is about;
- * vdisk_space_stop() trims the file as well. May sleep.
+ * vdisk_space_stop() trims the file as well. vdisk_space_stamp() marks it in use and
+ * closed again, which revokes what it says of its contents. May sleep.
  */
+int vdisk_space_stamp(struct vdisk_image *image);
 int vdisk_space_rest(struct vdisk_image *image);
 int vdisk_space_stop(struct vdisk_image *image);
 
 /*
- * stamp.c APIs. vdisk_stamp_write() makes the stamp durable, once; every write
- * must find v->stamped set or call it first. May sleep; 0 or -errno.
+ * stamp.c APIs. vdisk_stamp_start(): the images have been opened, nothing is written
+ * yet. vdisk_stamp_write() makes the stamps durable, once; every write must find
+ * v->stamped set or call it first. May sleep; 0 or -errno.
  */
 int vdisk_stamp_open(struct vdisk *v, char **error);
+void vdisk_stamp_start(struct vdisk *v);
 int vdisk_stamp_write(struct vdisk *v);
 void vdisk_stamp_close(struct vdisk *v);
 

@@ -68,6 +68,7 @@
 #define VDISK_MAX_OPS 16
 #define VDISK_TAIL_MAX 512
 #define VDISK_GEOM_PRIV 24
+#define VDISK_RANDOM 32		/* bytes for new ids; see vdisk_step.random */
 
 /* Bytes of the image file, lent for the time of one call. */
 struct vdisk_view {
@@ -117,6 +118,7 @@ struct vdisk_step {
 				 */
 	struct vdisk_space unit;
 	struct vdisk_space table;
+	const u8 *random;	/* mark(): VDISK_RANDOM fresh random bytes */
 	/* out */
 	struct vdisk_need need;
 	const char *why;
@@ -152,6 +154,11 @@ enum vdisk_geom_flags {
 	VDISK_GEOM_NO_ALLOC = 1 << 6,	/* every sector has its place: raw */
 	VDISK_GEOM_NO_TAIL = 1 << 7,	/* @tail need not be found: a device's end is
 					 * not the image's
+					 */
+	VDISK_GEOM_STAMP = 1 << 8,	/* mark(true), then mark(false), once and
+					 * durably before the first write, in place
+					 * or not: something says that the contents
+					 * are as they were
 					 */
 };
 

@@ -199,6 +199,8 @@ static int check_extension(const struct vdisk_params *params,
 	if (off < bat_off(geom->priv[ENTRIES]))
 		return vdisk_bad(step, "Extension lies in the BAT", ext_sec);
 	geom->priv[EXT_OFF] = off;
+	/* A map of changed blocks knows nothing of a write in place. */
+	geom->flags |= VDISK_GEOM_STAMP;
 	/* Reading needs none of it: a damaged one only forbids to write. */
 	return check_features(step, geom);
 }
@@ -252,6 +254,9 @@ static int set_geometry(const struct vdisk_params *params,
 		read_only(geom, "In-use mark of the image is unknown");
 	if (flags & ~(u64)PARALLELS_EMPTY)
 		read_only(geom, "Image has unknown flags");
+	/* "Empty" is untrue after a write, in place or not. */
+	if (flags & PARALLELS_EMPTY)
+		geom->flags |= VDISK_GEOM_STAMP;
 	return 0;
 }
 

@@ -179,6 +179,9 @@ static void set_geometry(const struct vdisk_params *params,
 	}
 	if (features & QED_NEED_CHECK)
 		geom->flags |= VDISK_GEOM_DIRTY;
+	/* They end with any write, also one that changes no table. */
+	if (geom->priv[AUTOCLEAR])
+		geom->flags |= VDISK_GEOM_STAMP;
 	if (features & QED_BACKING_FILE) {
 		geom->flags |= VDISK_GEOM_PARENT;
 		geom->priv[NAME_OFF] = le32_of(h->backing_filename_offset);

@@ -75,6 +75,7 @@ struct vdisk_image_opts {
 	u32 grow_units;		/* units the file grows by at a time; 0 = default */
 	u32 cache_blocks;	/* clean blocks kept; 0 = default */
 	u32 skip_flush;		/* tests: 1 << enum vdisk_flush_why */
+	const u8 *random;	/* tests: VDISK_RANDOM bytes instead of fresh ones */
 };
 
 #define VDISK_CACHE_BUCKETS 256
@@ -87,6 +88,7 @@ struct vdisk_image {
 	struct vdisk_geom geom;
 
 	bool marked;		/* as in use, durably, by us */
+	bool stamped;		/* VDISK_GEOM_STAMP: done, or nothing to do */
 	bool changed;		/* something was written since it was marked */
 	bool failed;		/* a flush failed: nothing is written any more */
 

@@ -4,6 +4,7 @@
  * disk.h, and formats/format.h for what the phases promise.
  */
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "disk.h"
 
@@ -229,24 +230,50 @@ again:
  * Marks and commits
  */
 
-static int mark(struct vdisk_image *image, bool dirty)
+static int run_mark(struct vdisk_image *image, bool dirty)
 {
 	struct vdisk_plan plan = { 0 };
 	struct vdisk_drive d;
+	u8 random[VDISK_RANDOM];
+	int r;
+
+	vdisk_drive_start(&d, image);
+	d.step.random = image->opts.random ? image->opts.random : random;
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return vdisk_fault_set(image->fault, -EIO,
+				       "No random bytes to be had",
+				       sizeof(random));
+	do {
+		r = image->format->mark(&image->geom, &d.step, dirty, &plan);
+	} while (vdisk_drive_again(&d, image, &r));
+	return r ? r : vdisk_plan_before(image, &plan, VDISK_FLUSH_MARK);
+}
+
+static int mark(struct vdisk_image *image, bool dirty)
+{
 	int r;
 
 	if (!(image->geom.flags & VDISK_GEOM_MARK) || !image->format->mark ||
 	    image->marked == dirty)
 		return 0;
-	vdisk_drive_start(&d, image);
-	do {
-		r = image->format->mark(&image->geom, &d.step, dirty, &plan);
-	} while (vdisk_drive_again(&d, image, &r));
 	/* It is marked when that is durable, and not from when it is unsaid. */
 	image->marked &= dirty;
-	if (!r)
-		r = vdisk_plan_before(image, &plan, VDISK_FLUSH_MARK);
+	r = run_mark(image, dirty);
 	image->marked |= dirty && !r;
+	return r;
+}
+
+/* What says that the contents are as they were says so no longer. */
+static int stamp(struct vdisk_image *image)
+{
+	int r;
+
+	if (!(image->geom.flags & VDISK_GEOM_STAMP) || image->stamped)
+		return 0;
+	r = run_mark(image, true);
+	if (!r && !image->marked)
+		r = run_mark(image, false);
+	image->stamped = !r;
 	return r;
 }
 
@@ -265,7 +292,9 @@ int vdisk_image_change(struct vdisk_image *image)
 		if (r)
 			return r;
 	}
-	r = mark(image, true);
+	r = stamp(image);
+	if (!r)
+		r = mark(image, true);
 	if (!r)
 		r = vdisk_space_scan(image);
 	image->changed |= !r;

@@ -32,6 +32,7 @@ static int add_layer(struct run *run, struct vdisk_disk *disk,
 		.grow_units = 1 + (u32)rng_below(rng, 4),
 		.cache_blocks = rng_one_in(rng, 4) ? 2 : 0,
 		.skip_flush = run->opts->skip_flush,
+		.random = (const u8 *)"0123456789abcdefghijklmnopqrstuv",
 	};
 	struct vdisk_image *image;
 	int r;

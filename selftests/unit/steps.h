@@ -92,6 +92,7 @@ static void step_start(struct image *img, struct vdisk_step *step)
 {
 	*step = (struct vdisk_step){
 		.file_len = img->len, .data_end = img->data_end,
+		.random = (const u8 *)"0123456789abcdefghijklmnopqrstuv",
 	};
 	memset(img->lent, 0, sizeof(img->lent));
 	img->calls = 0;

@@ -158,10 +158,13 @@ static void test_flags(void)
 	} rows[] = {
 		{ 0, 0, 0, "closed", NULL },
 		{ 0x312E3276, 0, 0, "closed with extension", NULL },
-		{ 0x746F6E59, 1, VDISK_GEOM_DIRTY, "in use", NULL },
+		{ 0, 1, VDISK_GEOM_STAMP, "closed", NULL },
+		{ 0x746F6E59, 1, VDISK_GEOM_DIRTY | VDISK_GEOM_STAMP, "in use",
+		  NULL },
 		{ 1, 0, VDISK_GEOM_RDONLY, "unknown",
 		  "In-use mark of the image is unknown" },
-		{ 0, 5, VDISK_GEOM_RDONLY, "closed", "Image has unknown flags" },
+		{ 0, 5, VDISK_GEOM_RDONLY | VDISK_GEOM_STAMP, "closed",
+		  "Image has unknown flags" },
 	};
 	struct vdisk_fact fact;
 	struct vdisk_params params = { 0 };

@@ -195,7 +195,8 @@ static void test_geometry(void)
 	put(&img, 32, 0x10, 8);
 	img.len = params.file_len = 65536 + 1000;
 	T_EQ(open_it(&img, &step, &geom), 0, "unknown soft features open");
-	T_EQ(geom.flags, VDISK_GEOM_MARK | VDISK_GEOM_DIRTY, "found not closed");
+	T_EQ(geom.flags, VDISK_GEOM_MARK | VDISK_GEOM_DIRTY | VDISK_GEOM_STAMP,
+	     "found not closed, and with autoclear bits");
 	T_EQ(geom.data_off, 4096, "data starts behind the header");
 	T_EQ(geom.data_end, 65536, "a part of a cluster holds none");
 	T_EQ(geom.alloc_off, 65536 + 4096, "and is not overwritten");
