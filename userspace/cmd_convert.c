@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -16,7 +17,18 @@
 #include "rechain.h"
 
 #define SPARSE 4096u			/* if the user says nothing */
+#define THREADS 4u			/* the same */
 #define SPARSE_MOST (64u << 20)		/* is read at once */
+
+/* As many as may run at once, within reason. */
+static unsigned int default_threads(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 1;
+	return (unsigned int)vdisk_min((u64)CPU_COUNT(&set), THREADS);
+}
 
 static bool set_sparse(struct make *make, const struct verb_options *opt)
 {
@@ -207,7 +219,7 @@ int cmd_convert(const struct verb_options *opt)
 	make_begin(&make, opt->args[1], kind);
 	make.force = opt->force;
 	make.dry = opt->dry_run;
-	make.threads = opt->threads;
+	make.threads = opt->threads ? opt->threads : default_threads();
 	if (set_options(&make, opt))
 		r = convert(&make, opt) ? VERB_OK : VERB_FAILED;
 	make_end(&make);

@@ -67,7 +67,8 @@ static const struct verb_option {
 	{ OPT_COMPRESS, 'c', "compress", NONE, "",
 	  "the same as -o subformat=streamOptimized (VMDK)" },
 	{ OPT_THREADS, 'm', "parallel", VALUE, " N",
-	  "compress with N threads, 1 to 16; default: 1" },
+	  "compress with N threads, 1 to 16; default: one\n"
+	  "                              for each processor, up to 4" },
 	{ OPT_OUT_OF_ORDER, 'W', "out-of-order", NONE, "",
 	  "allow writes in any order; there are none" },
 	{ OPT_SPARSE, 'S', "sparse-size", VALUE, " SIZE",
