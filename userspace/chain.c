@@ -86,8 +86,16 @@ void chain_drop_layer(struct chain *chain)
 		close(layer->text_fd);
 }
 
+/* What is repaired, or is to become a copy, nobody else may have. */
+static const char *share_hint(const struct chain *chain, bool write)
+{
+	return chain->opt->repair || (write && chain->opt->no_create) ?
+	       "" : " (see --force-share)";
+}
+
 int chain_lock(struct chain *chain, int fd, bool write)
 {
+	const char *hint = share_hint(chain, write);
 	char name[DMCTL_NAME_MAX];
 	int r;
 
@@ -98,18 +106,16 @@ int chain_lock(struct chain *chain, int fd, bool write)
 		 write ? "write" : "read", r ? strerror(-r) : "taken");
 	if (r == -EBUSY && repair_attached(fd, name, sizeof(name)))
 		return chain_fail(chain, r,
-				  out_text("Image is attached: %s "
-					   "(see --force-share)",
-					   out_name(name)));
+				  out_text("Image is attached: %s%s",
+					   out_name(name), hint));
 	if (r == -EBUSY)
 		return chain_fail(chain, r,
-				  out_text("Image is in use by another program "
-					   "(see --force-share)"));
+				  out_text("Image is in use by another program%s",
+					   hint));
 	if (r)
 		return chain_fail(chain, r,
-				  out_text("Image cannot be locked: %s "
-					   "(see --force-share)",
-					   strerror(-r)));
+				  out_text("Image cannot be locked: %s%s",
+					   strerror(-r), hint));
 	return 0;
 }
 
@@ -144,7 +150,7 @@ static int open_image(struct chain *chain, struct chain_part *part,
  */
 static int ask_holders(struct chain *chain, const struct reach_file *file)
 {
-	const char *hint = chain->opt->repair ? "" : " (see --force-share)";
+	const char *hint = share_hint(chain, true);
 	struct dmctl_device dev = { .open_count = 0 };
 	char name[DMCTL_NAME_MAX], *user;
 	struct stat st;

@@ -161,7 +161,7 @@ static bool convert_into(struct make *make, struct chain *from,
 {
 	struct verb_options with = {
 		.format = make->kind->format, .allow = opt->allow,
-		.nr_allow = opt->nr_allow,
+		.nr_allow = opt->nr_allow, .no_create = true,
 	};
 	struct chain to;
 	bool good;
@@ -176,6 +176,23 @@ static bool convert_into(struct make *make, struct chain *from,
 }
 
 /*-----------------------------------------------------------------*/
+
+/* A raw copy called like another format was hardly meant to be raw. */
+static void warn_of_name(const char *output)
+{
+	static const char *const endings[][2] = {
+		{ ".vhd", "vhd" }, { ".vpc", "vhd" }, { ".vmdk", "vmdk" },
+		{ ".hds", "parallels" }, { ".hdd", "parallels" },
+		{ ".qed", "qed" },
+	};
+	const char *dot = strrchr(output, '.');
+	size_t i;
+
+	for (i = 0; dot && i < sizeof(endings) / sizeof(endings[0]); i++)
+		if (!strcasecmp(dot, endings[i][0]))
+			out_warn(output, "Is a raw image, whatever its name "
+				 "(-O %s for that format)", endings[i][1]);
+}
 
 static bool convert_new(struct make *make, struct chain *from)
 {
@@ -199,6 +216,8 @@ static bool convert(struct make *make, const struct verb_options *opt)
 		return false;
 	good = opt->no_create ? convert_into(make, &from, opt)
 			      : convert_new(make, &from);
+	if (good && !opt->out_format)
+		warn_of_name(make->image);
 	chain_close(&from);
 	return good;
 }

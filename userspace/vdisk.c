@@ -157,12 +157,38 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	return r;
 }
 
+static const struct verb *find_verb(const char *name)
+{
+	const struct verb *v;
+
+	for (v = verbs; v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static int unknown_verb(const char *name)
+{
+	out_error(NULL, "Unknown verb: %s (see vdisk --help)", out_name(name));
+	return VERB_USAGE;
+}
+
+/* vdisk help VERB */
+static int help_on(const char *name)
+{
+	const struct verb *v = find_verb(name);
+
+	return v ? show_verb_help(v) : unknown_verb(name);
+}
+
 int main(int argc, char **argv)
 {
 	const struct verb *v;
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	signals_start();
+	if (!strcmp(verb, "help") && argc > 2)
+		return help_on(argv[2]);
 	if (!strcmp(verb, "--help") || !strcmp(verb, "-h") ||
 	    !strcmp(verb, "help"))
 		return show_help();
@@ -170,14 +196,11 @@ int main(int argc, char **argv)
 		printf("vdisk %s\n", VDISK_VERSION);
 		return out_flush() ? VERB_OK : VERB_FAILED;
 	}
-	for (v = verbs; v->name; v++) {
-		if (!strcmp(v->name, verb))
-			return run_verb(v, argc - 1, argv + 1);
-	}
+	v = find_verb(verb);
+	if (v)
+		return run_verb(v, argc - 1, argv + 1);
 	if (argc > 1)
-		out_error(NULL, "Unknown verb: %s (see vdisk --help)",
-			  out_name(verb));
-	else
-		out_error(NULL, "What to do? (see vdisk --help)");
+		return unknown_verb(verb);
+	out_error(NULL, "What to do? (see vdisk --help)");
 	return VERB_USAGE;
 }

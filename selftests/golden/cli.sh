@@ -30,12 +30,14 @@ t "--help" eval "'$vdisk' --help | grep -q '^  attach '"
 t "--version" eval "'$vdisk' --version | grep -Eqx 'vdisk [0-9]+(\.[0-9]+)*.*'"
 for verb in $("$vdisk" --help | sed -n 's/^  \([a-z]*\) .*/\1/p'); do
 	t "$verb --help" eval "'$vdisk' $verb --help | grep -q '^Usage: vdisk $verb '"
+	eq "help $verb" "$("$vdisk" help "$verb")" "$("$vdisk" "$verb" --help)"
 	want=2
 	[ "$verb" != check ] || want=1
 	status "$verb: an unknown option" $want "$vdisk" "$verb" --no-such-option
 	line "$verb: too many arguments" $want "^vdisk: Usage: vdisk $verb " \
 		"$vdisk" "$verb" 1 2 3 4 5
 done
+line "help on an unknown verb" 2 '^vdisk: Unknown verb: foo ' "$vdisk" help foo
 line "no verb" 2 '^vdisk: What to do' "$vdisk"
 line "an unknown verb" 2 '^vdisk: Unknown verb: foo ' "$vdisk" foo
 line "a verb is no terminal's business" 2 'Unknown verb: \\x1b\[31m ' "$vdisk" $'\e[31m'

@@ -194,6 +194,11 @@ t "convert -p: shown in a pipe" grep -q 'copying' progress
 t "a stream is no longer than qemu-img's by 2 %" eval \
 	"qemu-img convert -f raw -O vmdk -o subformat=streamOptimized in.raw qemu.vmdk &&
 	test $(stat -c %s stream.vmdk) -le \$((\$(stat -c %s qemu.vmdk) * 102 / 100))"
+said "convert: a raw copy that is called like another format" \
+	'^vdisk: copy.VMDK: warning: Is a raw image, whatever its name \(-O vmdk for that format\)$' \
+	vdisk convert in.qed copy.VMDK
+eq "convert: raw, if the user says so" "$(vdisk convert --force -O raw in.qed copy.VMDK 2>&1)" ""
+eq "convert: no other name is remarkable" "$(vdisk convert in.qed copy.img.1 2>&1)" ""
 usage "convert -c: of what cannot be" '^vdisk: Only vmdk images can be compressed, not: qed$' \
 	vdisk convert -c -O qed in.vhd x
 usage "convert -c: of another sub-format" 'monolithicSparse are not compressed$' \
@@ -248,6 +253,16 @@ refused "convert -n: into itself" '^vdisk: in.raw: The copy would be of this fil
 vdisk create -f qed -b in.qed child.qed
 refused "convert -n: into its own parent" '^vdisk: in.qed: The copy would be of this file$' \
 	vdisk convert -n -O qed child.qed in.qed
+qemu-io -f raw -c 'sleep 20000' old.raw >/dev/null 2>&1 &
+qemu=$!
+for ((k = 0; k < 200; k++)); do
+	vdisk convert --dry-run -n in.qed old.raw >/dev/null 2>&1 || break
+	sleep 0.05
+done
+refused "convert -n: into what another program has, and no -U helps" \
+	'^vdisk: old.raw: Image is in use by another program$' vdisk convert -U -n in.qed old.raw
+kill "$qemu"
+wait "$qemu" 2>/dev/null || true
 refused "convert -n: what is not there" '^vdisk: gone: No such file' vdisk convert -n in.qed gone
 usage "convert -n -o" '^vdisk: Option --no-create makes no image' vdisk convert -n -O vhd -o block_size=4k in.qed out
 vdisk create -f vmdk vm.vmdk 11M
