@@ -13,6 +13,9 @@
 #include "out.h"
 #include "progress.h"
 
+/* Units that are placed one by one: tables of all formats hold a part of them. */
+#define MANY (1ull << 20)
+
 struct measure {
 	struct make make;
 	struct vdisk_disk *disk;
@@ -93,6 +96,47 @@ static int place(struct measure *m, u64 sector, u64 end)
 	return r;
 }
 
+/*
+ * All units of a part. Of very many the last ones are not placed: what they take
+ * is what as many before them did, *@more bytes.
+ */
+static int place_part(struct measure *m, const struct vdisk_part *part, u64 *more)
+{
+	const struct vdisk_geom *geom = &part->image->geom;
+	u64 units = vdisk_div_up(part->sectors, geom->unit_sec), from, to, half;
+	int r;
+
+	if (geom->flags & (VDISK_GEOM_NO_ALLOC | VDISK_GEOM_PACKED) ||
+	    units <= MANY)
+		return place(m, part->first_sec,
+			     part->first_sec + part->sectors);
+	half = MANY / 2 * geom->unit_sec;
+	r = place(m, part->first_sec, part->first_sec + half);
+	if (!r)
+		r = vdisk_image_settle(part->image);
+	from = part->image->store->length;
+	if (!r)
+		r = place(m, part->first_sec + half,
+			  part->first_sec + 2 * half);
+	if (!r)
+		r = vdisk_image_settle(part->image);
+	to = part->image->store->length;
+	*more += (u64)((unsigned __int128)(units - MANY) * (to - from) /
+		       (MANY / 2));
+	return r;
+}
+
+static int place_all(struct measure *m, u64 *more)
+{
+	const struct vdisk_layer *layer = &m->disk->layer[0];
+	size_t i;
+	int r = 0;
+
+	for (i = 0; !r && i < layer->nr; i++)
+		r = place_part(m, &layer->part[i], more);
+	return r;
+}
+
 /* What the source has data in. */
 static int place_data(struct measure *m)
 {
@@ -133,39 +177,53 @@ static int add_up(struct measure *m, u64 *bytes)
 	return r;
 }
 
-static int count(struct measure *m, u64 *needed, u64 *all)
+/* Of what the source has, or (@all) of all units. */
+static int count(struct measure *m, bool all, u64 *bytes)
 {
+	u64 more = 0;
 	int r = open_disk(m);
 
 	if (!r)
-		r = place_data(m);
+		r = all ? place_all(m, &more) : place_data(m);
 	if (!r)
-		r = add_up(m, needed);
-	m->grains = m->tables = m->last_table = 0;
-	if (!r)
-		r = place(m, 0, m->disk->size_sec);
-	if (!r)
-		r = add_up(m, all);
+		r = add_up(m, bytes);
+	*bytes += more;
 	vdisk_disk_drop(m->disk);
 	return r;
 }
 
-static bool measure(struct measure *m, const struct verb_options *opt)
+static bool measure_one(const struct verb_options *opt, struct chain *from,
+			const struct make_kind *kind, bool all, u64 *bytes)
+{
+	struct measure m = { .from = from };
+	bool good = true;
+	unsigned int i;
+
+	make_begin(&m.make, "disk", kind);
+	m.make.dry = m.make.nowhere = true;
+	m.make.size_sec = from ? from->disk->size_sec
+			       : vdisk_div_up(opt->size, VDISK_SECTOR);
+	for (i = 0; good && i < opt->nr_make; i++)
+		good = make_set(&m.make, opt->make[i]);
+	good = good && make_image(&m.make);
+	if (good && count(&m, all, bytes)) {
+		if (*m.fault.text)
+			out_error(NULL, "%s", m.fault.text);
+		good = false;
+	}
+	make_end(&m.make);
+	return good;
+}
+
+static bool measure(const struct verb_options *opt, struct chain *from,
+		    const struct make_kind *kind)
 {
 	struct json_object *obj;
 	u64 needed = 0, all = 0;
-	unsigned int i;
 
-	for (i = 0; i < opt->nr_make; i++)
-		if (!make_set(&m->make, opt->make[i]))
-			return false;
-	if (!make_image(&m->make))
+	if (!measure_one(opt, from, kind, false, &needed) ||
+	    !measure_one(opt, from, kind, true, &all))
 		return false;
-	if (count(m, &needed, &all)) {
-		if (*m->fault.text)
-			out_error(NULL, "%s", m->fault.text);
-		return false;
-	}
 	if (opt->json) {
 		obj = json_object_new_object();
 		out_json_num(obj, "required", needed);
@@ -178,28 +236,10 @@ static bool measure(struct measure *m, const struct verb_options *opt)
 	return true;
 }
 
-static bool measure_copy(struct measure *m, const struct verb_options *opt)
-{
-	struct chain from;
-	bool good;
-
-	if (!opt->nr_args) {
-		m->make.size_sec = vdisk_div_up(opt->size, VDISK_SECTOR);
-		return measure(m, opt);
-	}
-	if (!chain_open(&from, opt->args[0], opt, CHAIN_LOCK))
-		return false;
-	m->from = &from;
-	m->make.size_sec = from.disk->size_sec;
-	good = measure(m, opt);
-	chain_close(&from);
-	return good;
-}
-
 int cmd_measure(const struct verb_options *opt)
 {
 	const struct make_kind *kind;
-	struct measure m = { 0 };
+	struct chain from;
 	bool good;
 
 	kind = make_kind_find(opt->out_format ? opt->out_format : "raw");
@@ -213,9 +253,11 @@ int cmd_measure(const struct verb_options *opt)
 		out_error(NULL, "Of an image or of --size? One of them");
 		return VERB_USAGE;
 	}
-	make_begin(&m.make, "disk", kind);
-	m.make.dry = m.make.nowhere = true;
-	good = measure_copy(&m, opt);
-	make_end(&m.make);
+	if (!opt->nr_args)
+		return measure(opt, NULL, kind) ? VERB_OK : VERB_FAILED;
+	if (!chain_open(&from, opt->args[0], opt, CHAIN_LOCK))
+		return VERB_FAILED;
+	good = measure(opt, &from, kind);
+	chain_close(&from);
 	return good ? VERB_OK : VERB_FAILED;
 }

@@ -170,6 +170,16 @@ qed cluster_size=4k
 END
 vdisk convert -f raw -O qed -S 0 in.raw full.qed
 eq "measure: all of it" "$(vdisk measure --json -O qed in.qed | jq '."fully-allocated"')" "$(stat -c %s full.qed)"
+# Of very many units not each is tried: what the others take is known by then.
+while read -r format options size; do
+	few=$(vdisk measure --json -O "$format" -o "$options" --size "$size" | jq '."fully-allocated"')
+	all=$(vdisk measure --json -O "$format" -o "$options" --size $((${size%G} * 2))G | jq '."fully-allocated"')
+	t "measure $format $options: twice $size is twice as long" \
+		test $((all - 2 * few)) -lt $((few / 1000)) -a $((2 * few - all)) -lt $((few / 1000))
+done <<'END'
+qed cluster_size=64k 64G
+vmdk grain_size=64k 64G
+END
 eq "measure: in words" "$(vdisk measure --size 1M)" "$(qemu-img measure -O raw --size 1M)"
 vdisk convert -c -O vmdk in.qed stream.vmdk
 t "measure: a stream is no longer than that" test "$(stat -c %s stream.vmdk)" -le \
