@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* vdisk resize: another size for the disk in an image. */
 #include <stdio.h>
+#include <unistd.h>
 
 #include "chain.h"
 #include "make.h"
@@ -74,20 +75,65 @@ static bool resize(struct chain *chain, const struct verb_options *opt)
 			       rechain_size(chain, size_sec));
 }
 
-/* What takes long, before it: what is refused now need not suspend anything. */
+/*
+ * What takes long, before it: what is refused now need not suspend anything. An
+ * image that does not look sound is looked at again then.
+ */
 static bool look_before(struct online *on, const struct verb_options *opt,
-			unsigned int *flags)
+			u64 *size_sec, unsigned int *flags)
 {
 	struct chain chain;
-	u64 size_sec;
 	bool good;
 
 	if (!chain_open(&chain, on->image, &on->opt, 0))
 		return false;
-	good = may_resize(&chain, opt, &size_sec);
+	good = may_resize(&chain, opt, size_sec);
 	*flags = good && chain_is_sound(&chain) ? CHAIN_CHECKED : 0;
+	chain.flags |= *flags;
+	good = good && (!*flags || rechain_may_size(&chain, *size_sec));
 	chain_close(&chain);
 	return good;
+}
+
+/* To give units back takes time: so many while the device is suspended. */
+#define PART_UNITS 65536
+
+static u64 part_of(const struct chain *chain, u64 size_sec)
+{
+	const struct chain_layer *top = &chain->layer[0];
+	const struct vdisk_geom *geom = &top->part[top->nr - 1].image->geom;
+	u64 now = chain->disk->size_sec, part = PART_UNITS * geom->unit_sec;
+
+	if (geom->flags & VDISK_GEOM_NO_ALLOC || size_sec >= now ||
+	    now - size_sec <= part)
+		return size_sec;
+	return now - part;
+}
+
+/* *@now is the size it has after it. */
+static bool resize_part(struct online *on, const struct verb_options *opt,
+			u64 size_sec, unsigned int flags, u64 *now)
+{
+	struct chain chain;
+	bool good, begun;
+
+	if (!online_suspend(on))
+		return false;
+	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE | flags)) {
+		online_resume(on);
+		return false;
+	}
+	size_sec = part_of(&chain, size_sec);
+	/* What lies behind the new end may have come since. */
+	begun = may_shrink(&chain, size_sec, opt->shrink);
+	good = begun && rechain_size(&chain, size_sec);
+	*now = good ? size_sec : chain.disk->size_sec;
+	chain_close(&chain);
+	if (!begun) {
+		online_resume(on);
+		return false;
+	}
+	return online_replace(on, on->image, false) && good;
 }
 
 static bool resize_image(const char *image, const struct verb_options *opt,
@@ -103,34 +149,32 @@ static bool resize_image(const char *image, const struct verb_options *opt,
 	return good;
 }
 
+#define PAUSE_MS 100		/* it goes on between */
+
 /*
  * A refusal leaves the image as it was, and what is begun is brought to an end
  * or taken back: either way it is an image that can be attached.
  */
 static bool resize_attached(struct online *on, const struct verb_options *opt)
 {
-	struct chain chain;
-	unsigned int flags;
-	bool good, begun;
-	u64 size_sec;
+	unsigned int flags, parts = 0;
+	u64 size_sec, now = 0;
+	bool good;
 
 	if (opt->dry_run)
 		return resize_image(on->image, &on->opt, 0);
-	if (!look_before(on, opt, &flags) || !online_suspend(on))
+	if (!look_before(on, opt, &size_sec, &flags))
 		return false;
-	if (!chain_open(&chain, on->image, &on->opt, CHAIN_WRITE | flags)) {
-		online_resume(on);
-		return false;
-	}
-	/* What lies behind the new end may have come since. */
-	begun = may_resize(&chain, opt, &size_sec);
-	good = begun && rechain_size(&chain, size_sec);
-	chain_close(&chain);
-	if (!begun) {
-		online_resume(on);
-		return false;
-	}
-	return online_replace(on, on->image, false) && good;
+	do {
+		if (parts++)
+			usleep(PAUSE_MS * 1000);
+		good = !resize_stop &&
+		       resize_part(on, opt, size_sec, flags, &now);
+	} while (good && now != size_sec);
+	if (!good && parts > 1)
+		out_error(on->dev.name, "Is %llu sectors long now",
+			  (unsigned long long)now);
+	return good;
 }
 
 int cmd_resize(const struct verb_options *opt)

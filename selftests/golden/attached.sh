@@ -155,6 +155,27 @@ refused "commit: the parent is the file that was looked at" \
 eq "nothing is written" "$(sha256sum c a | cut -d ' ' -f 1)" "$(sed -n '2p; 3p' <<<"$sums")"
 cd ..
 
+# Many units are given back in parts; where one fails the others are done.
+fresh
+"$vdisk" create -f qed -o cluster_size=4k many 700M
+qemu-io -f qed -c 'write -P 1 690M 4k' -c 'write -P 2 0 4k' many >/dev/null
+"$vdisk" convert many ../many.raw
+dm attach big many >/dev/null
+eq "resize --shrink: in three parts" \
+	"$(dm resize --shrink -v big 1M 2>&1 | grep -c 'Was suspended')" 3
+truncate -s 1M ../many.raw
+reads "what is left" ../many.raw many --force-share
+rm "$PAPER_DM/big"
+"$vdisk" create --force -f qed -o cluster_size=4k many 700M
+dm attach big many >/dev/null
+eq "the second one fails" "$(PAPER_FAIL=suspend:2 LD_PRELOAD=$paper "$vdisk" resize --shrink big 1M 2>&1)" \
+	"vdisk: big: Cannot be suspended: Invalid argument
+vdisk: big: Is $(((700 - 256) * 2048)) sectors long now"
+eq "the first one is done" "$(sed -n '2p; 4p; 5p' "$PAPER_DM/big" | cut -d ' ' -f 1 | tr '\n' ' ')" \
+	"0 $(((700 - 256) * 2048)) - "
+eq "and the image is as long" "$("$vdisk" info --json many | jq '."virtual-size"')" $(((700 - 256) << 20))
+cd ..
+
 # Whose table was loaded by hand, without locks: each verb that would write sees it.
 fresh
 sums=$(sha256sum a b c e)
