@@ -154,15 +154,18 @@ static bool make_room(struct chain *parent, const struct chain *child,
 		      unsigned int flags)
 {
 	u64 size_sec = child->disk->size_sec;
+	struct stat st;
 	bool good;
 
 	if (size_sec <= parent->disk->size_sec)
 		return true;
-	good = rechain_size(parent, size_sec);
+	/* A text may have become another file by it. */
+	good = rechain_size(parent, size_sec) &&
+	       !stat_layer(&parent->layer[0], &st);
 	chain_close(parent);
 	if (!good || !chain_open(parent, pair->path, opt, flags))
 		return false;
-	good = is_file(parent, &pair->parent);
+	good = is_file(parent, &st);
 	if (!good)
 		chain_close(parent);
 	return good;
