@@ -106,6 +106,23 @@ refused "create: no 65th" 'more than 64 layers$' "$vdisk" create -f qed -b q63 q
 refused "snapshot: no 65th" 'more than 64 layers$' "$vdisk" snapshot q63 q64
 t "nothing is left of it" [ ! -e q64 ]
 
+# What an image refers to elsewhere can be allowed to each verb that opens it.
+mkdir far-off near-by
+"$vdisk" create -f vmdk -o subformat=twoGbMaxExtentSparse far-off/x.vmdk 8M
+sed "s#\"x-s#\"$tmp/far-off/x-s#" far-off/x.vmdk >near-by/y.vmdk
+for args in info map check 'check --repair' table 'convert --force' 'resize 9M' 'why 0'; do
+	read -r verb more <<<"$args"
+	case $verb in
+	convert) more+=' near-by/y.vmdk .copy' ;;
+	resize | why) more="near-by/y.vmdk $more" ;;
+	*) more+=' near-by/y.vmdk' ;;
+	esac
+	# shellcheck disable=SC2086
+	[ $verb = info ] || refused "$args: a piece elsewhere" 'allow-path' "$vdisk" $verb $more
+	# shellcheck disable=SC2086
+	t "$args: allowed" "$vdisk" $verb --allow-path far-off $more
+done
+
 # Without openat2() and without /proc it is the same; what leads out stays out.
 mkdir in out
 disk in/base qed 17
