@@ -145,6 +145,14 @@ int vdisk_bad(struct vdisk_step *step, const char *why, u64 value)
 	return -EUCLEAN;
 }
 
+int vdisk_bad_sum(struct vdisk_step *step, const char *why, u64 stored,
+		  u64 right)
+{
+	step->sum = true;
+	step->right = right;
+	return vdisk_bad(step, why, stored);
+}
+
 int vdisk_full(struct vdisk_step *step, const char *why, u64 value)
 {
 	step->full = true;

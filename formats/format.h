@@ -123,6 +123,8 @@ struct vdisk_step {
 	struct vdisk_need need;
 	const char *why;
 	u64 value;
+	bool sum;		/* -EUCLEAN: @value is a checksum, and wrong: */
+	u64 right;		/* it should be this */
 	bool full;		/* -EUCLEAN: no damage, but no entry can say more */
 };
 
@@ -142,6 +144,9 @@ struct vdisk_params {
 	enum vdisk_size_rule size_rule;
 	bool write;		/* opened for writing */
 	bool device;		/* a block device: the image may end before it */
+	bool lenient;		/* only the geometry is looked at: tell what can be
+				 * told of a damaged header (GEOM_RDONLY says why)
+				 */
 };
 
 enum vdisk_geom_flags {
@@ -175,6 +180,7 @@ struct vdisk_geom {
 	u32 tail_len;		/* bytes of @tail that stay behind all units */
 	u32 flags;
 	const char *why_ro;	/* constant phrase, with GEOM_RDONLY */
+	u64 ro_value;		/* the number that belongs to it */
 	u8 id[16];		/* the image's own id as stored, or zeroes */
 	u8 parent_id[16];	/* the parent's, with GEOM_PARENT */
 	u8 tail[VDISK_TAIL_MAX];	/* VHD: the footer */
@@ -445,6 +451,10 @@ bool vdisk_fact_of(const struct vdisk_geom *geom,
 
 /* Set why and value; returns -EUCLEAN. */
 int vdisk_bad(struct vdisk_step *step, const char *why, u64 value);
+
+/* The same, of a checksum that should be @right. */
+int vdisk_bad_sum(struct vdisk_step *step, const char *why, u64 stored,
+		  u64 right);
 
 /* The same, and step->full: what it is asked for has no place in the format. */
 int vdisk_full(struct vdisk_step *step, const char *why, u64 value);

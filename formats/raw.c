@@ -37,6 +37,7 @@ static int raw_open(const struct vdisk_params *params, struct vdisk_step *step,
 	if (params->file_len % VDISK_SECTOR && size > room / VDISK_SECTOR) {
 		geom->flags |= VDISK_GEOM_RDONLY;
 		geom->why_ro = "File length is not a multiple of 512";
+		geom->ro_value = params->file_len;
 	}
 	return 0;
 }

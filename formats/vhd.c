@@ -29,9 +29,11 @@ enum vhd_priv {
 	CREATOR_VERSION,
 	SIZE_BY_CHS,
 	NO_TRAILER,	/* only the copy at 0 was good */
+	ENCRYPTED,	/* by blktap: never opened */
+	NR_PRIV,
 };
 
-static_assert(NO_TRAILER < VDISK_GEOM_PRIV, "VHD numbers fit the geometry");
+static_assert(NR_PRIV <= VDISK_GEOM_PRIV, "VHD numbers fit the geometry");
 
 static bool footer_good(struct vhd_footer_disk *f)
 {
@@ -86,6 +88,15 @@ static int vhd_probe(const u8 *head, u32 head_len, const u8 *tail, u32 tail_len)
 	return cookie ? 10 : 0;
 }
 
+static int bad_footer(struct vdisk_step *step, const struct vhd_footer_disk *f)
+{
+	return vdisk_bad_sum(step, "VHD footer and its copy are damaged",
+			     be32_of(f->checksum),
+			     vhd_checksum(f, sizeof(*f),
+					  offsetof(struct vhd_footer_disk,
+						   checksum)));
+}
+
 /*
  * The trailing footer decides: the first sectors of a fixed disk are the
  * guest's to forge. The copy counts only where there is no good trailer.
@@ -121,12 +132,13 @@ static int find_footer(const struct vdisk_params *params,
 		if (!trailer && !cookie && memcmp(f->cookie, "conectix", 8))
 			return vdisk_bad(step, "No VHD footer found",
 					 params->file_len);
-		if (!trailer)
-			return vdisk_bad(step, "VHD footer and its copy are damaged",
-					 be32_of(cookie ? copy.checksum
-							: f->checksum));
+		if (!trailer && !params->lenient)
+			return bad_footer(step, cookie ? &copy : f);
+		if (!trailer && cookie)
+			*f = copy;
 		geom->flags |= VDISK_GEOM_RDONLY;
-		geom->why_ro = "Copy of the VHD footer is damaged";
+		geom->why_ro = trailer ? "Copy of the VHD footer is damaged" :
+			       "VHD footer and its copy are damaged";
 		return 0;
 	}
 	if (!trailer) {
@@ -197,7 +209,8 @@ static int set_size(const struct vdisk_params *params, struct vdisk_step *step,
 	geom->size_sec = geom->priv[geom->priv[SIZE_BY_CHS] ? CHS_SEC : CURRENT_SEC];
 	if (!geom->size_sec)
 		return vdisk_bad(step, "The disk is empty", bytes);
-	if (geom->size_sec > VHD_MAX_SECTORS)
+	/* Whoever makes larger fixed ones (Azure: 32 TiB) needs no table. */
+	if (geom->size_sec > VHD_MAX_SECTORS && geom->priv[TYPE] != VHD_FIXED)
 		return vdisk_bad(step, "VHD is larger than 2040 GiB", bytes);
 	return 0;
 }
@@ -232,8 +245,9 @@ static int check_header(const struct vdisk_params *params,
 		return vdisk_bad(step, "VHD dynamic header not found",
 				 header_off);
 	if (vhd_checksum(h, sizeof(*h), sum_at) != be32_of(h->checksum))
-		return vdisk_bad(step, "VHD header checksum is wrong",
-				 be32_of(h->checksum));
+		return vdisk_bad_sum(step, "VHD header checksum is wrong",
+				     be32_of(h->checksum),
+				     vhd_checksum(h, sizeof(*h), sum_at));
 	if (be32_of(h->version) >> 16 != 1)
 		return vdisk_bad(step, "Unknown VHD header version",
 				 be32_of(h->version));
@@ -267,7 +281,7 @@ static u64 batmap_off(const struct vdisk_geom *geom, u64 file_len)
 
 /* The map's header also says whether blktap encrypted the blocks. */
 static int check_batmap(const struct vdisk_params *params,
-			struct vdisk_step *step, const struct vdisk_geom *geom)
+			struct vdisk_step *step, struct vdisk_geom *geom)
 {
 	u64 off = batmap_off(geom, params->file_len);
 	struct vhd_batmap_disk map;
@@ -281,8 +295,10 @@ static int check_batmap(const struct vdisk_params *params,
 	if (vdisk_copy(step, off, &map, sizeof(map)))
 		return -EAGAIN;
 	if (!memcmp(map.cookie, "tdbatmap", sizeof(map.cookie)) &&
-	    map.key == VHD_KEY_HASHED)
+	    map.key == VHD_KEY_HASHED) {
+		geom->priv[ENCRYPTED] = 1;
 		return vdisk_bad(step, "VHD blocks are encrypted", map.key);
+	}
 	return 0;
 }
 
@@ -363,6 +379,16 @@ static int open_sparse(const struct vdisk_params *params,
 	return check_batmap(params, step, geom);
 }
 
+/* For who only looks: what the footer says, though the rest cannot be used. */
+static int footer_alone(struct vdisk_step *step, struct vdisk_geom *geom)
+{
+	geom->flags |= VDISK_GEOM_RDONLY | VDISK_GEOM_NO_ALLOC;
+	geom->why_ro = step->why;
+	geom->ro_value = step->value;
+	geom->unit_sec = 1;
+	return 0;
+}
+
 static int vhd_open(const struct vdisk_params *params, struct vdisk_step *step,
 		    struct vdisk_geom *geom)
 {
@@ -381,6 +407,8 @@ static int vhd_open(const struct vdisk_params *params, struct vdisk_step *step,
 		r = open_fixed(params, step, geom);
 	else
 		r = open_sparse(params, step, be64_of(f.data_offset), geom);
+	if (r == -EUCLEAN && params->lenient && !geom->priv[ENCRYPTED])
+		r = footer_alone(step, geom);
 	if (!r && params->size_sec > geom->size_sec)
 		r = vdisk_bad(step, "Image is smaller than the extent",
 			      geom->size_sec);

@@ -18,7 +18,8 @@ enum vhd_limits {
 	VHD_KEY_HASHED = 1,		/* in blktap's batmap */
 };
 
-#define VHD_MAX_SECTORS 0xFF000000ull	/* 2040 GiB */
+#define VHD_MAX_SECTORS 0xFF000000ull	/* 2040 GiB: of a disk with a BAT */
+#define VHD_MAX_FIXED ((1ull << 54) - 1)	/* with its footer below 2^63 bytes */
 #define VHD_FREE 0xFFFFFFFFu		/* BAT entry of a block that is not there */
 #define VHD_NO_OFFSET 0xFFFFFFFFFFFFFFFFull
 

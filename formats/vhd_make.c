@@ -226,9 +226,13 @@ static int vhd_layout(const struct vdisk_recipe *recipe,
 	*layout = (struct vdisk_layout){ .size_sec = sectors };
 	if (!sectors)
 		return vdisk_unmakable(layout, "The disk is empty", 0);
-	if (sectors > VHD_MAX_SECTORS)
+	if (sectors > VHD_MAX_SECTORS && !recipe->fixed)
 		return vdisk_unmakable(layout,
 				       "VHD is larger than 2040 GiB, sectors",
+				       sectors);
+	if (sectors >= VHD_MAX_FIXED)
+		return vdisk_unmakable(layout,
+				       "Fixed VHD is too large, sectors",
 				       sectors);
 	if (recipe->rounded)
 		sectors = layout->size_sec = round_up(sectors);

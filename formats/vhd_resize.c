@@ -89,9 +89,11 @@ static int vhd_start(const struct vdisk_geom *geom, struct vdisk_step *step,
 	struct vhd_footer_disk f;
 	int r = 0;
 
-	if (rs->size_sec > VHD_MAX_SECTORS)
+	if (rs->size_sec > VHD_MAX_SECTORS && !is_fixed(geom))
 		return vdisk_bad(step, "VHD is larger than 2040 GiB",
 				 rs->size_sec);
+	if (rs->size_sec >= VHD_MAX_FIXED)
+		return vdisk_bad(step, "Fixed VHD is too large", rs->size_sec);
 	memcpy(&f, geom->tail, sizeof(f));
 	if (!is_fixed(geom))
 		r = start_sparse(geom, step, &f, rs);

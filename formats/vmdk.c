@@ -95,15 +95,21 @@ static int check_header(struct vdisk_step *step,
 	return 0;
 }
 
-/* The first byte where a footer differs from the header but may not, or 0. */
+/* Flags that say what tables and grains are. */
+#define LAYOUT_FLAGS (VMDK_ZEROED | VMDK_COMPRESSED | VMDK_MARKERS | \
+		      VMDK_UNKNOWN)
+
+/*
+ * The first byte where a footer differs from the header but may not, or 0. Only
+ * what the tables and grains are by must be the same: a writer may call the header
+ * version 1 and the footer 3, or know of line ends in one of them.
+ */
 static u32 footer_differs(const struct vmdk_header_disk *h,
 			  const struct vmdk_header_disk *f)
 {
 	static const struct {
 		u8 at, len;
 	} same[] = {
-		{ offsetof(struct vmdk_header_disk, version), 4 },
-		{ offsetof(struct vmdk_header_disk, flags), 4 },
 		{ offsetof(struct vmdk_header_disk, capacity), 8 },
 		{ offsetof(struct vmdk_header_disk, grain_size), 8 },
 		{ offsetof(struct vmdk_header_disk, num_gtes), 4 },
@@ -112,6 +118,10 @@ static u32 footer_differs(const struct vmdk_header_disk *h,
 	const u8 *a = (const u8 *)h, *b = (const u8 *)f;
 	u32 i;
 
+	if (!le32_of(f->version) || le32_of(f->version) > 3)
+		return offsetof(struct vmdk_header_disk, version);
+	if ((le32_of(h->flags) ^ le32_of(f->flags)) & LAYOUT_FLAGS)
+		return offsetof(struct vmdk_header_disk, flags);
 	for (i = 0; i < sizeof(same) / sizeof(same[0]); i++)
 		if (memcmp(a + same[i].at, b + same[i].at, same[i].len))
 			return same[i].at;

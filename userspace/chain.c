@@ -181,6 +181,8 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 	struct vdisk_image_opts look = *opts;
 	int r;
 
+	look.lenient = chain->flags & CHAIN_LOOK;
+
 	r = chain_lock(chain, file->fd, opts->write);
 	if (!r && opts->write)
 		r = ask_holders(chain, file);

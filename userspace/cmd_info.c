@@ -199,7 +199,8 @@ static void chain_json(const struct chain *chain)
 int cmd_info(const struct verb_options *opt)
 {
 	/* An image whose parent is lost can still be asked. */
-	unsigned int flags = opt->backing_chain ? 0 : CHAIN_ALONE, i;
+	unsigned int flags = opt->backing_chain ? 0 : CHAIN_ALONE | CHAIN_LOOK;
+	unsigned int i;
 	struct chain chain;
 
 	if (!chain_open(&chain, opt->args[0], opt, flags))

@@ -18,6 +18,18 @@ int vdisk_fault_set(struct vdisk_fault *fault, int r, const char *what,
 	return r;
 }
 
+int vdisk_fault_step(struct vdisk_fault *fault, int r,
+		     const struct vdisk_step *step)
+{
+	if (!step->sum || !fault)
+		return vdisk_fault_set(fault, r, step->why, step->value);
+	snprintf(fault->text, sizeof(fault->text), "%s: sum 0x%08llx, of the "
+		 "bytes 0x%08llx (see vdisk check --repair)", step->why,
+		 (unsigned long long)step->value,
+		 (unsigned long long)step->right);
+	return r;
+}
+
 static int no_memory(struct vdisk_fault *fault, u64 len)
 {
 	return vdisk_fault_set(fault, -ENOMEM, "Out of memory for bytes", len);
@@ -157,8 +169,8 @@ bool vdisk_drive_again(struct vdisk_drive *d, struct vdisk_image *image, int *r)
 	struct vdisk_step *step = &d->step;
 
 	if (*r == -EUCLEAN)
-		*r = vdisk_fault_set(image->fault, step->full ? -ENOSPC : *r,
-				     step->why, step->value);
+		*r = vdisk_fault_step(image->fault, step->full ? -ENOSPC : *r,
+				      step);
 	else if (*r && *r != -EAGAIN)
 		*r = broken(image, "Step ends with", (u64)-*r);
 	if (*r != -EAGAIN)
@@ -225,6 +237,7 @@ static int open_geom(struct vdisk_image *image)
 		.size_rule = image->opts.size_rule,
 		.write = image->opts.write,
 		.device = image->store && image->store->device,
+		.lenient = image->opts.lenient,
 	};
 	struct vdisk_drive d;
 	int r;
@@ -261,7 +274,8 @@ static int open_write(struct vdisk_image *image)
 	int r;
 
 	if (geom->flags & VDISK_GEOM_RDONLY)
-		return vdisk_fault_set(image->fault, -EROFS, geom->why_ro, 0);
+		return vdisk_fault_set(image->fault, -EROFS, geom->why_ro,
+				       geom->ro_value);
 	if (geom->flags & VDISK_GEOM_DIRTY && !image->opts.force)
 		return vdisk_fault_set(image->fault, -EUCLEAN,
 				       "Image was not closed, check it first",

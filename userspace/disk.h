@@ -34,6 +34,10 @@ struct vdisk_fault {
 int vdisk_fault_set(struct vdisk_fault *fault, int r, const char *what,
 		    u64 value);
 
+/* What @step complains of. */
+int vdisk_fault_step(struct vdisk_fault *fault, int r,
+		     const struct vdisk_step *step);
+
 /*
  * One block of the file as it will be once dirty sectors are written. Bit i of
  * @dirty: sector i was changed by PUBLISH and awaits the commit.
@@ -69,7 +73,8 @@ enum vdisk_flush_why {
 struct vdisk_image_opts {
 	bool write;
 	bool force;		/* write even if found marked as not closed */
-	u64 start_off;		/* as in struct vdisk_params */
+	bool lenient;		/* as in struct vdisk_params */
+	u64 start_off;
 	u64 size_sec;
 	enum vdisk_size_rule size_rule;
 	u32 grow_units;		/* units the file grows by at a time; 0 = default */

@@ -69,7 +69,7 @@ fault "header offset past the end" \
 	set_fields both.data_offset=$((1 << 40))
 fault "no dynamic header" "VHD dynamic header not found: 512" \
 	set_fields header.cookie=cxspars_
-fault "header checksum" "VHD header checksum is wrong: [0-9]+" \
+fault "header checksum" "VHD header checksum is wrong: sum 0x[0-9a-f]{8}, of the bytes 0x[0-9a-f]{8} \\(see vdisk check --repair\\)" \
 	set_fields nosum header.data_offset=5
 fault "header version" "Unknown VHD header version: 131072" \
 	set_fields header.version=0x20000
@@ -139,8 +139,47 @@ t "the same bytes of another creator" "$vdisk" table "$bad"
 
 cp "$good" "$bad"
 set_fields nosum both.uuid=x
-refused "both footers damaged" "VHD footer and its copy are damaged: [0-9]+$" \
+refused "both footers damaged" "VHD footer and its copy are damaged: sum 0x[0-9a-f]{8}, of the bytes 0x[0-9a-f]{8} \\(see vdisk check --repair\\)$" \
 	"$vdisk" table -f vhd "$bad"
+eq "both footers damaged: info tells what they say" \
+	"$("$vdisk" info -f vhd "$bad" | sed -n 's/^virtual size: .*(\(.*\) bytes)/\1/p; s/^read-only: //p')" \
+	"$("$vdisk" info --json "$good" | jq '."virtual-size"')"$'\n'"VHD footer and its copy are damaged"
+cp "$good" "$tmp/header.vhd"
+"$here/vhd.py" set "$tmp/header.vhd" nosum header.data_offset=5
+eq "damaged header: info tells what the footer says" \
+	"$("$vdisk" info "$tmp/header.vhd" | sed -n 's/^file format: //p; s/^read-only: //p')" \
+	vhd$'\n'"VHD header checksum is wrong"
+sums=$("$vdisk" table -f vhd "$bad" 2>&1 | grep -o '0x[0-9a-f]*')
+eq "both footers damaged: the sums" "$sums" "$(python3 - "$bad" "$here" <<'END'
+import struct, sys
+sys.path.insert(0, sys.argv[2])
+import vhd
+f = open(sys.argv[1], "rb").read()[:512]
+print("0x%08x\n0x%08x" % (struct.unpack_from(">I", f, 64)[0], vhd.checksum(f, 64)))
+END
+)"
+
+# A fixed disk has no tables, and so no limit of them: Azure's are up to 32 TiB.
+python3 - "$tmp/large.vhd" "$here" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+import vhd
+size = 15 << 40
+with open(sys.argv[1], "wb") as f:
+    f.write(b"first")
+    f.seek(size - 4)
+    f.write(b"last")
+    f.write(bytes(vhd.new_footer(size, 2, 1, 2**64 - 1)))
+END
+eq "a fixed disk of 15 TiB" "$(table_size "$tmp/large.vhd")" $((15 << 40))
+t "a fixed disk of 15 TiB: may be written" "$vdisk" table "$tmp/large.vhd"
+status "a fixed disk of 15 TiB: check" 0 "$vdisk" check "$tmp/large.vhd"
+t "a fixed disk of 15 TiB: resize" "$vdisk" resize "$tmp/large.vhd" +1G
+eq "a fixed disk of 15 TiB: resized" "$(table_size "$tmp/large.vhd")" $(((15 << 40) + (1 << 30)))
+rm "$tmp/large.vhd"
+t "create: a fixed disk of 4 TiB" "$vdisk" create -f vhd -o subformat=fixed "$tmp/4t.vhd" 4T
+eq "create: its size" "$(table_size "$tmp/4t.vhd")" $((4 << 40))
+rm "$tmp/4t.vhd"
 
 # Entries of 4 KiB blocks, more than fit one look; the overlap is far behind.
 "$here/vhd.py" make "$tmp/many.vhd" size=$((16 << 20)) block=4096 \

@@ -90,6 +90,7 @@ static void phrases_check(const char *name, unsigned int least)
 	if (!T_OK(text, "the source of the format is there"))
 		return;
 	T_OK(phrases_behind(text, "vdisk_bad(") +
+	     phrases_behind(text, "vdisk_bad_sum(") +
 	     phrases_behind(text, "vdisk_full(") +
 	     phrases_behind(text, "why_ro = ") >= least,
 	     "the source of the format gives reasons");

@@ -183,6 +183,8 @@ static const struct row rows[] = {
 	{ "VHD, one more", VHD,
 	  { .size_sec = VHD_MAX_SECTORS + 1, .unit_len = 2 * M },
 	  "VHD is larger than 2040 GiB, sectors", VHD_MAX_SECTORS + 1 },
+	{ "VHD, fixed, one too many", VHD, { .size_sec = VHD_MAX_FIXED,
+	  .fixed = true }, "Fixed VHD is too large, sectors", VHD_MAX_FIXED },
 	{ "VHD, empty", VHD, { .unit_len = 2 * M }, "The disk is empty" },
 	{ "VHD of blocks too small", VHD, { .size_sec = 1, .unit_len = 2 * K },
 	  "Block size is not a power of 2, 4 KiB to 256 MiB", 2 * K },

@@ -16,9 +16,9 @@ group("vhd-fixed", "open", (
     ("size of 2040 GiB", footer("current_size", 2040 << 30),
      "Fixed VHD is larger than its file: 2190433320960"),
     ("size over 2040 GiB", footer("current_size", (2040 << 30) + 512),
-     "VHD is larger than 2040 GiB: 2190433321472"),
+     "Fixed VHD is larger than its file: 2190433321472"),
     ("size of all ones", footer("current_size", ONES),
-     "VHD is larger than 2040 GiB: 18446744073709551615"),
+     "Fixed VHD is larger than its file: 18446744073709551104"),
     ("size 0", footer("current_size", 0), "The disk is empty: 0"),
     ("size 511", footer("current_size", 511), "The disk is empty: 511"),
     ("type 1", footer("disk_type", 1), "Unknown VHD disk type: 1"),
@@ -29,12 +29,14 @@ group("vhd-fixed", "open", (
      "Fixed VHD without a trailing footer: 0"),
     ("checksum, nothing else says what it is", footer(
         "original_size", 3, fix=False),
-     "VHD footer and its copy are damaged: <be32(65600)>"),
+     "VHD footer and its copy are damaged: sum <'0x%08x' % be32(65600)>, of the "
+     "bytes 0x"),
     ("empty", cut(0), UNKNOWN),
 ))
 group("vhd-fixed", "open", (
     ("checksum", footer("original_size", 3, fix=False),
-     "VHD footer and its copy are damaged: <be32(65600)>"),
+     "VHD footer and its copy are damaged: sum <'0x%08x' % be32(65600)>, of the "
+     "bytes 0x"),
     ("no footer", cut(65536), "No VHD footer found: 65536"),
     ("511 bytes", cut(511), "File is shorter than a VHD footer: 511"),
     ("empty, but said to be VHD", cut(0),
@@ -97,7 +99,7 @@ group("vhd-dynamic", "open", (
     ("header cookie", poke(512, "8s", b"cxsparsf"),
      "VHD dynamic header not found: 512"),
     ("header checksum", header("data_offset", 5, False),
-     "VHD header checksum is wrong: <be32(548)>"),
+     "VHD header checksum is wrong: sum <'0x%08x' % be32(548)>, of the bytes 0x"),
     ("header version", header("version", 0x20000),
      "Unknown VHD header version: 131072"),
     ("block size 0", header("block_size", 0),
@@ -135,7 +137,8 @@ group("vhd-dynamic", "open", (
 ))
 group("vhd-dynamic", "open", (
     ("both checksums", footer("original_size", 1, fix=False),
-     "VHD footer and its copy are damaged: <be32(64)>"),
+     "VHD footer and its copy are damaged: sum <'0x%08x' % be32(64)>, of the "
+     "bytes 0x"),
 ), args=("-f", "vhd"))
 group("vhd-dynamic", "write", (
     ("the copy's checksum", footer("original_size", 1, "copy", False),
