@@ -97,6 +97,8 @@ static int write_text(struct vdisk *v)
 		r = stamp_text(v, args->off, args->text);
 	if (!r)
 		r = vdisk_backing_flush(v->stamp);
+	if (!r)
+		vdisk_backing_touch(v->stamp, false);
 	v->text_stamped = !r;
 	return r;
 }
