@@ -134,8 +134,8 @@ by_the_tool()
 	one "tool: detach without space" "has no space in its file" "$vdisk" detach "$dm"
 	eq "tool: the device is there" "$(health)" "rw ok"
 	one "tool: no snapshot of what would be lost" "Device has failed: commit-failed" \
-		"$vdisk" snapshot "$dm" "$dir/child.vhd"
-	t "tool: nor a child" test ! -e "$dir/child.vhd"
+		"$vdisk" snapshot "$dm" "$work/child.vhd"
+	t "tool: nor a child" test ! -e "$work/child.vhd"
 	eq "tool: the device is not suspended" \
 		"$(dmsetup info -c --noheadings -o suspended "$dm")" Active
 	rm "$dir"/fill*
