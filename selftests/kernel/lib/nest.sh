@@ -543,6 +543,15 @@ cells_wished()
 	sed -n 's/.*nest\.cells=\([^ ]*\).*/\1/p' /proc/cmdline
 }
 
+# wished NAME: is the cell one of those, if any are named?
+wished()
+{
+	local wish
+
+	wish=$(cells_wished)
+	[ -z "$wish" ] || [[ ,$wish, = *,$1,* ]]
+}
+
 run_cells()
 {
 	local wish line
