@@ -24,6 +24,8 @@ packages=(
 	qemu-utils dmsetup udev groff-base util-linux iproute2 kpartx fdisk fio jq python3
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
 	erofs-utils systemd-container strace lvm2 mdadm ntfs-3g zsh
+	# what an image may lie on
+	nfs-kernel-server
 	# the picture of make bench
 	gnuplot-nox
 )
