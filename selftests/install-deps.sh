@@ -25,7 +25,7 @@ packages=(
 	e2fsprogs xfsprogs btrfs-progs libvhdi-utils libvmdk-utils
 	erofs-utils systemd-container strace lvm2 mdadm ntfs-3g zsh
 	# what an image may lie on
-	nfs-kernel-server
+	nfs-kernel-server python3-fusepy
 	# the picture of make bench
 	gnuplot-nox
 )
