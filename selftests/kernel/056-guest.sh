@@ -12,6 +12,7 @@ need_cmd qemu-img mkfs.ext4 sfdisk kpartx udevadm lvm mdadm
 need_disk 512M disk
 scratch_fs ext4 "$disk" imgdir
 cd "$imgdir"
+defer cd /
 node=/dev/mapper/$dm
 modprobe -a raid1 dm-mod
 vg=vg${dm//-/}
@@ -28,17 +29,6 @@ add_rule() { cp "$1" /run/udev/rules.d/; }
 drop_rule() { rm -f "/run/udev/rules.d/${1##*/}"; }
 rules add_rule
 defer rules drop_rule
-
-# What they leave running shall not sit in a directory that is unmounted.
-lvm()
-{
-	(cd / && command lvm "$@")
-}
-
-mdadm()
-{
-	(cd / && command mdadm "$@")
-}
 
 property()
 {
