@@ -225,8 +225,22 @@ static int parallels_more(const struct vdisk_geom *geom,
 	return 0;
 }
 
+#define PARALLELS_FIELD(name, field, size) \
+	{ name, offsetof(struct parallels_header_disk, field), \
+	  sizeof(((struct parallels_header_disk *)0)->field), false, size, \
+	  false }
+
+static const struct vdisk_field fields[] = {
+	PARALLELS_FIELD("tracks", tracks, false),
+	PARALLELS_FIELD("data_off", data_off, false),
+	PARALLELS_FIELD("bat_entries", nb_bat_entries, true),
+	PARALLELS_FIELD("nb_sectors", nb_sectors, true),
+};
+
 const struct vdisk_repair vdisk_parallels_repair = {
 	.format		= &vdisk_parallels_format,
+	.fields		= fields,
+	.nr_fields	= sizeof(fields) / sizeof(fields[0]),
 	.head		= parallels_head,
 	.more		= parallels_more,
 	.point		= parallels_point,

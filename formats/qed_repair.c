@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Mending QED. Nothing in the format is there twice, so a damaged header or a
- * damaged pointer to a table is for a human; entries of clusters can be moved
- * and cleared.
+ * Mending QED. Nothing in the format is there twice, so a damaged pointer to a
+ * table is for a human; entries of clusters can be moved and cleared.
  */
 #include "qed.h"
 #include "repair.h"
@@ -34,7 +33,21 @@ static int qed_point(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
+#define QED_FIELD(name, field, size) \
+	{ name, offsetof(struct qed_header_disk, field), \
+	  sizeof(((struct qed_header_disk *)0)->field), false, size, false }
+
+static const struct vdisk_field fields[] = {
+	QED_FIELD("l1_table_offset", l1_table_offset, false),
+	QED_FIELD("cluster_size", cluster_size, false),
+	QED_FIELD("table_size", table_size, false),
+	QED_FIELD("header_size", header_size, false),
+	QED_FIELD("image_size", image_size, true),
+};
+
 const struct vdisk_repair vdisk_qed_repair = {
 	.format		= &vdisk_qed_format,
+	.fields		= fields,
+	.nr_fields	= sizeof(fields) / sizeof(fields[0]),
 	.point		= qed_point,
 };

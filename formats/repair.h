@@ -24,14 +24,31 @@ struct vdisk_mend {
 	u64 value;
 	const char *done;	/* what the plan does, a phrase in lower case */
 	bool told;		/* walk() tells the fault, too */
+	bool loses;		/* an entry that names something sound goes */
+	bool table;		/* it is an entry for a table */
 	u64 claim_off;		/* these bytes get an owner, or become one's */
 	u64 claim_len;		/* 0 = none do */
 	struct vdisk_plan plan;
 	u8 tail[VDISK_TAIL_MAX];	/* what VDISK_OP_TAIL writes */
 };
 
+/*
+ * A field of the header that says how tables and units are found. What asks
+ * others to keep off (versions, features) is none: it is not for us to doubt.
+ */
+struct vdisk_field {
+	const char *name;
+	u16 off;		/* in the file */
+	u8 width;		/* 1 to 8 */
+	bool big;
+	bool size;		/* it says the disk's length, or how far tables go */
+	bool opened;		/* doubted only if the image opens with it */
+};
+
 struct vdisk_repair {
 	const struct vdisk_format *format;
+	const struct vdisk_field *fields;
+	u32 nr_fields;
 	u32 least_align;	/* where units may lie if need be; 0 = as the
 				 * geometry says
 				 */
@@ -62,6 +79,12 @@ struct vdisk_repair {
 	int (*point)(const struct vdisk_geom *geom, struct vdisk_step *step,
 		     const struct vdisk_range *range, u64 to,
 		     struct vdisk_plan *plan);
+
+	/*
+	 * Of an open image whose tables are there twice: the geometry by which
+	 * walk() goes through the other set. False: there is none. Optional.
+	 */
+	bool (*other)(const struct vdisk_geom *geom, struct vdisk_geom *other);
 
 	/*
 	 * Step. Bytes owned that walk() does not tell of, as other programs put

@@ -195,8 +195,22 @@ static int vhd_point(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
+/* Where nearly all files have it: the header follows the copy of the footer. */
+#define VHD_FIELD(name, field, size) \
+	{ name, VHD_FOOTER_LEN + offsetof(struct vhd_header_disk, field), \
+	  sizeof(((struct vhd_header_disk *)0)->field), true, size, false }
+
+static const struct vdisk_field fields[] = {
+	VHD_FIELD("table_offset", table_offset, false),
+	VHD_FIELD("block_size", block_size, false),
+	VHD_FIELD("max_table_entries", max_table_entries, true),
+	VHD_FIELD("checksum", checksum, false),
+};
+
 const struct vdisk_repair vdisk_vhd_repair = {
 	.format		= &vdisk_vhd_format,
+	.fields		= fields,
+	.nr_fields	= sizeof(fields) / sizeof(fields[0]),
 	.least_align	= VDISK_SECTOR,
 	.head		= vhd_head,
 	.copies		= vhd_copies,

@@ -164,6 +164,7 @@ static void mend_gde(const struct vdisk_geom *geom, struct vdisk_step *step,
 		     "Grain directory and its copy differ";
 	mend->value = bad ? p->first : p->copy;
 	mend->told = bad || copy_bad;
+	mend->table = true;
 	if (p->first && !bad)
 		set_entry(mend, p->copy_at, p->first,
 			  "redundant entry names the first table too");
@@ -203,6 +204,7 @@ static void mend_gte(const struct vdisk_geom *geom, struct vdisk_step *step,
 		set_entry(mend, p->at, p->copy,
 			  "entry taken from the redundant table");
 	} else if (!bad) {
+		mend->loses = !is_hole(geom, p->copy) && !copy_bad && !taken;
 		set_entry(mend, p->copy_at, p->first,
 			  "redundant entry set to the first");
 	} else {
@@ -242,6 +244,16 @@ static int compare_tables(const struct vdisk_geom *geom,
 	}
 	p->gt += mend->what ? i : n / VMDK_ENTRY_LEN;
 	return 0;
+}
+
+static bool vmdk_other(const struct vdisk_geom *geom, struct vdisk_geom *other)
+{
+	*other = *geom;
+	other->priv[VMDK_GD_OFF] = geom->priv[VMDK_RGD_OFF];
+	other->priv[VMDK_GD_LEN] = geom->priv[VMDK_RGD_LEN];
+	other->priv[VMDK_RGD_OFF] = geom->priv[VMDK_GD_OFF];
+	other->priv[VMDK_RGD_LEN] = geom->priv[VMDK_GD_LEN];
+	return geom->priv[VMDK_RGD_OFF];
 }
 
 /* The first entry behind the block that holds entry @i of the table at @off. */
@@ -378,8 +390,38 @@ static int vmdk_point(const struct vdisk_geom *geom, struct vdisk_step *step,
 	return 0;
 }
 
+#define VMDK_FIELD(name, field, ...) \
+	{ name, offsetof(struct vmdk_header_disk, field), \
+	  sizeof(((struct vmdk_header_disk *)0)->field), false, __VA_ARGS__ }
+
+static const struct vdisk_field vmdk_fields[] = {
+	VMDK_FIELD("gdOffset", gd_offset, false, false),
+	VMDK_FIELD("rgdOffset", rgd_offset, false, false),
+	VMDK_FIELD("grainSize", grain_size, false, false),
+	VMDK_FIELD("numGTEsPerGT", num_gtes, false, false),
+	VMDK_FIELD("overHead", overhead, false, false),
+	VMDK_FIELD("descriptorOffset", desc_offset, false, false),
+	VMDK_FIELD("descriptorSize", desc_size, false, false),
+	VMDK_FIELD("flags", flags, false, true),
+	VMDK_FIELD("capacity", capacity, true, false),
+};
+
+#define COWD_FIELD(name, field, ...) \
+	{ name, offsetof(struct cowd_header_disk, field), \
+	  sizeof(((struct cowd_header_disk *)0)->field), false, __VA_ARGS__ }
+
+static const struct vdisk_field cowd_fields[] = {
+	COWD_FIELD("gdOffset", gd_offset, false, false),
+	COWD_FIELD("grainSize", grain_size, false, false),
+	COWD_FIELD("numGDEntries", num_gdes, false, false),
+	COWD_FIELD("numSectors", capacity, true, false),
+};
+
 const struct vdisk_repair vdisk_vmdk_repair = {
 	.format		= &vdisk_vmdk_format,
+	.fields		= vmdk_fields,
+	.nr_fields	= sizeof(vmdk_fields) / sizeof(vmdk_fields[0]),
+	.other		= vmdk_other,
 	.least_align	= VDISK_SECTOR,
 	.head		= vmdk_head,
 	.copies		= vmdk_copies,
@@ -388,6 +430,8 @@ const struct vdisk_repair vdisk_vmdk_repair = {
 
 const struct vdisk_repair vdisk_cowd_repair = {
 	.format		= &vdisk_cowd_format,
+	.fields		= cowd_fields,
+	.nr_fields	= sizeof(cowd_fields) / sizeof(cowd_fields[0]),
 	.copies		= cowd_copies,
 	.point		= vmdk_point,
 };

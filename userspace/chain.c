@@ -200,8 +200,11 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 	if (chain->opt->heads && chain->nr == 1) {
 		/* The headers first; it is then opened to be looked at. */
 		look.write = false;
-		repair_heads(chain->opt->heads, part.format, &part.store,
-			     &look);
+		part.store = repair_trial_new(part.store);
+		repair_trial_keep(part.store);
+		repair_heads(chain->opt->heads,
+			     strcmp(part.path, chain->image) ? part.path : NULL,
+			     part.format, part.store, &look);
 	}
 	r = open_image(chain, &part, &look);
 	if (r)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * vdisk check: is the image as it should be? With --repair, it is made so. The
- * exit status is that of qemu-img check.
+ * vdisk check: is the image as it should be? With --repair, it is made so: first
+ * on a trial, then what that changes is put into an undo file, then the image is
+ * changed. The exit status is that of qemu-img check.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "chain.h"
+#include "check_undo.h"
 #include "out.h"
 #include "repair.h"
 
@@ -23,6 +25,7 @@ struct told {
 	struct json_object *list;	/* with --json: faults */
 	struct json_object *done;	/* and what was repaired */
 	const char *path;		/* if the image has several files */
+	bool dry_run;
 	unsigned int nr;
 };
 
@@ -43,16 +46,16 @@ static void tell(void *arg, const char *fault, const char *done)
 		json_object_array_add(done ? told->done : told->list,
 				      json_object_new_string(text));
 	else
-		printf("%s %s\n", done ? "REPAIRED" : "ERROR", text);
-	/* It is so, whatever becomes of the rest. */
-	if (done)
-		fflush(stdout);
+		printf("%s %s\n", !done ? "ERROR" : told->dry_run ?
+		       "WOULD REPAIR" : "REPAIRED", text);
 	free(text);
 }
 
 struct sum {
 	struct repair repair;
 	u64 clusters;		/* of all parts that allocate any */
+	const char *undo;	/* the undo file that was made */
+	bool dry_run;
 };
 
 static void print_text(const struct sum *sum, unsigned int told)
@@ -67,8 +70,11 @@ static void print_text(const struct sum *sum, unsigned int told)
 	if (repair->why_ro)
 		printf("The image must not be written: %s.\n", repair->why_ro);
 	if (repair->mended)
-		printf("%llu things were repaired in the image.\n",
-		       (unsigned long long)repair->mended);
+		printf("%llu things %s repaired in the image.\n",
+		       (unsigned long long)repair->mended,
+		       sum->dry_run ? "would be" : "were");
+	if (sum->undo)
+		printf("Undo file: %s\n", out_name(sum->undo));
 	if (repair->faults)
 		printf("%llu errors were found on the image.\n",
 		       (unsigned long long)repair->faults);
@@ -106,6 +112,10 @@ static void print_json(const struct chain *chain, const struct sum *sum,
 		out_json_num(obj, "allocated-clusters", repair->rep.units);
 	}
 	out_json_bool(obj, "dirty-flag", repair->dirty);
+	if (repair->write)
+		out_json_bool(obj, "dry-run", sum->dry_run);
+	if (sum->undo)
+		out_json_text(obj, "undo-file", sum->undo);
 	if (repair->why_ro)
 		out_json_text(obj, "read-only-reason", repair->why_ro);
 	if (chain->parent_err)
@@ -121,18 +131,24 @@ static void print_json(const struct chain *chain, const struct sum *sum,
 }
 
 /* Adds what was found in one file of the image. */
-static bool check_part(const struct chain *chain, const struct chain_part *part,
+static bool check_part(const struct chain *chain, struct chain_part *part,
 		       struct told *told, struct sum *sum)
 {
-	const struct vdisk_geom *geom = &part->image->geom;
+	const struct vdisk_geom *geom;
 
 	if (!part->path)
 		return true;
+	/* A repair says later what it found, with the name it had then. */
 	told->path = chain->layer[0].nr > 1 ? part->path : NULL;
+	if (sum->repair.write) {
+		sum->repair.part = told->path;
+		told->path = NULL;
+	}
 	if (repair_image(&sum->repair, part->image)) {
 		out_error(part->path, "%s", chain->fault.text);
 		return false;
 	}
+	geom = &part->image->geom;
 	if (!(geom->flags & VDISK_GEOM_NO_ALLOC))
 		sum->clusters += vdisk_div_up(geom->size_sec, geom->unit_sec);
 	return true;
@@ -155,6 +171,31 @@ static void check_parent(const struct chain *chain, struct told *told,
 	free(text);
 }
 
+/* What the trials say, to the files; @undo: an undo file is made before. */
+static bool commit(const struct chain *chain, struct sum *sum)
+{
+	const struct verb_options *opt = chain->opt;
+
+	if (!opt->repair || opt->dry_run)
+		return true;
+	if (!opt->no_undo && !check_undo_save(chain, &sum->undo))
+		return false;
+	return check_undo_commit(chain, sum->undo);
+}
+
+static int status(const struct sum *sum, const struct told *told)
+{
+	const struct repair *repair = &sum->repair;
+
+	/* As it is: nothing was repaired. */
+	bool lost = told->dry_run && repair->mended_leaks;
+
+	if (repair->faults ||
+	    (told->dry_run && repair->mended > repair->mended_leaks))
+		return CHECK_CORRUPT;
+	return repair->rep.leaks || lost ? CHECK_LEAKS : CHECK_CLEAN;
+}
+
 static int check(const struct chain *chain, struct told *told, struct sum *sum)
 {
 	const struct chain_layer *top = &chain->layer[0];
@@ -164,21 +205,41 @@ static int check(const struct chain *chain, struct told *told, struct sum *sum)
 	for (i = 0; i < top->nr; i++)
 		if (!check_part(chain, &top->part[i], told, sum))
 			return CHECK_FAILED;
+	told->path = NULL;
+	if (!commit(chain, sum))
+		return CHECK_FAILED;
+	repair_tell(&sum->repair);
 	if (told->json)
 		print_json(chain, sum, told);
 	else if (!told->quiet)
 		print_text(sum, told->nr);
-	return sum->repair.faults ? CHECK_CORRUPT :
-	       sum->repair.rep.leaks ? CHECK_LEAKS : CHECK_CLEAN;
+	return status(sum, told);
+}
+
+/* NULL, or why these options do not go together. */
+static const char *wrong_options(const struct verb_options *opt)
+{
+	if (opt->undo && (opt->repair || opt->dry_run || opt->undo_file ||
+			  opt->no_undo))
+		return "--undo puts back what a repair did: no repair with it";
+	if ((opt->repair || opt->undo) && opt->force_share)
+		return "A repair takes the image for itself: no --force-share";
+	if (!opt->repair && (opt->dry_run || opt->undo_file || opt->no_undo))
+		return "--dry-run, --undo-file and --no-undo are of --repair";
+	if (opt->undo_file && opt->no_undo)
+		return "--undo-file and --no-undo: which of the two?";
+	return NULL;
 }
 
 static int check_image(const struct verb_options *opt)
 {
 	struct told told = {
 		.json = opt->json, .quiet = opt->quiet && !opt->json,
+		.dry_run = opt->dry_run,
 	};
 	struct sum sum = {
 		.repair = { .write = opt->repair, .say = tell, .arg = &told },
+		.dry_run = opt->dry_run,
 	};
 	struct verb_options with = *opt;
 	struct chain chain;
@@ -188,6 +249,7 @@ static int check_image(const struct verb_options *opt)
 		told.list = json_object_new_array();
 		told.done = json_object_new_array();
 	}
+	check_undo_resume(opt);
 	with.heads = &sum.repair;
 	if (chain_open(&chain, opt->args[0], &with, CHAIN_SOFT | CHAIN_LOCK |
 		       (opt->repair ? CHAIN_WRITE : 0))) {
@@ -204,7 +266,7 @@ static bool has_leaks_only(const struct verb_options *opt)
 {
 	struct verb_options look = *opt;
 
-	look.repair = look.json = false;
+	look.repair = look.json = look.dry_run = false;
 	look.quiet = true;
 	return check_image(&look) == CHECK_LEAKS;
 }
@@ -212,12 +274,14 @@ static bool has_leaks_only(const struct verb_options *opt)
 int cmd_check(const struct verb_options *opt)
 {
 	struct verb_options with = *opt;
+	const char *wrong = wrong_options(opt);
 
-	if (opt->repair && opt->force_share) {
-		out_error(opt->args[0], "A repair takes the image for itself: "
-			  "no --force-share");
+	if (wrong) {
+		out_error(opt->args[0], "%s", wrong);
 		return CHECK_FAILED;
 	}
+	if (opt->undo)
+		return check_undo_apply(opt) ? CHECK_CLEAN : CHECK_FAILED;
 	if (opt->repair_leaks)
 		with.repair = has_leaks_only(opt);
 	return check_image(&with);

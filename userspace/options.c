@@ -27,6 +27,12 @@ static const struct verb_option {
 	{ OPT_READ_ONLY, 'r', "read-only", NONE, "", "allow no writes" },
 	{ OPT_REPAIR, 'r', "repair", MAYBE, "[=leaks|all]",
 	  "put right what can be, say each thing done" },
+	{ OPT_UNDO_FILE, 0, "undo-file", VALUE, " FILE",
+	  "where --repair puts the old bytes before it\n"
+	  "                              changes any; default: IMAGE.vdisk-undo" },
+	{ OPT_NO_UNDO, 0, "no-undo", NONE, "", "repair without such a file" },
+	{ OPT_UNDO, 0, "undo", VALUE, " FILE",
+	  "put the old bytes back into the image" },
 	{ OPT_PARTS, 'P', "partitions", NONE, "",
 	  "make devices of its partitions, too (by kpartx)" },
 	{ OPT_NO_PARTS, 0, "no-partitions", NONE, "",
@@ -342,6 +348,15 @@ static bool set_flag(struct verb_options *opt, const struct verb *v,
 		return true;
 	}
 	switch (o->key) {
+	case OPT_NO_UNDO:
+		opt->no_undo = true;
+		break;
+	case OPT_UNDO:
+		opt->undo = optarg;
+		break;
+	case OPT_UNDO_FILE:
+		opt->undo_file = optarg;
+		break;
 	case OPT_REPAIR:
 		opt->repair = true;
 		opt->repair_leaks = false;

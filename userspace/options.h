@@ -16,6 +16,7 @@ enum {
 	OPT_NO_CREATE = 'n',
 	OPT_NO_HEADINGS = 'H',
 	OPT_NO_PARTS = 'N',
+	OPT_NO_UNDO = 'e',
 	OPT_PARTS = 'P',
 	OPT_PARENT = 'b',
 	OPT_PARENT_FORMAT = 'F',
@@ -44,6 +45,8 @@ enum {
 	OPT_STRICT = 't',
 	OPT_THREADS = 'M',
 	OPT_TRUSTED = 'T',
+	OPT_UNDO = 'i',
+	OPT_UNDO_FILE = 'I',
 	OPT_UNSAFE = 'u',
 	OPT_VERBOSE = 'v',
 };

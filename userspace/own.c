@@ -277,6 +277,8 @@ static int pass(struct own *own)
 			return r;
 		if (own->first && range.kind == VDISK_RANGE_TABLE)
 			own->tables += range.len;
+		if (own->first && range.kind != VDISK_RANGE_UNIT)
+			own->report->others += range.len;
 		if (own->opt->table_limit && own->tables > own->opt->table_limit)
 			own->enough = true;
 		if (own->first && range.len && range.kind == VDISK_RANGE_UNIT)

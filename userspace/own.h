@@ -16,6 +16,7 @@ struct own_report {
 	u64 stuck;		/* those among them that moving a unit cannot undo */
 	u64 leaks;		/* units nobody owns */
 	u64 end_off;		/* behind the last owned byte */
+	u64 others;		/* bytes that are owned and no unit's */
 };
 
 struct own_options {

@@ -8,26 +8,55 @@
 #include "repair.h"
 
 #define MOST_WAITING 8192u
+#define LOOK_LEN (256u * 1024)
 
+/* A repair says nothing before it is done, or sure not to be. */
 void repair_say(struct repair *repair, const char *fault, const char *done)
 {
 	if (done)
 		repair->mended++;
 	else
 		repair->faults++;
+	if (!repair->write) {
+		progress_clear();
+		repair->say(repair->arg, fault, done);
+		return;
+	}
+	repair->told = out_grow(repair->told, repair->nr_told + 2,
+				sizeof(*repair->told));
+	repair->told[repair->nr_told++] =
+		out_text("%s%s%s", repair->part ? out_name(repair->part) : "",
+			 repair->part ? ": " : "", fault);
+	repair->told[repair->nr_told++] = done ? out_text("%s", done) : NULL;
+}
+
+void repair_tell(struct repair *repair)
+{
+	unsigned int i;
+
 	progress_clear();
-	repair->say(repair->arg, fault, done);
+	for (i = 0; i < repair->nr_told; i += 2) {
+		repair->say(repair->arg, repair->told[i], repair->told[i + 1]);
+		free(repair->told[i]);
+		free(repair->told[i + 1]);
+	}
+	free(repair->told);
+	repair->told = NULL;
+	repair->nr_told = 0;
 }
 
 void repair_note(struct repair *repair, const char *fault, const char *done)
 {
-	repair->waiting = out_grow(repair->waiting, repair->nr_waiting + 2,
-				   sizeof(*repair->waiting));
+	/* A power of two is full: double it. */
+	if (!(repair->nr_waiting & (repair->nr_waiting - 1)))
+		repair->waiting = out_grow(repair->waiting,
+					   2 * repair->nr_waiting + 2,
+					   sizeof(*repair->waiting));
 	repair->waiting[repair->nr_waiting++] = out_text("%s", fault);
 	repair->waiting[repair->nr_waiting++] = out_text("%s", done);
 }
 
-static void say_waiting(struct repair *repair, bool done)
+static void end_waiting(struct repair *repair, bool done)
 {
 	unsigned int i;
 
@@ -47,8 +76,24 @@ int repair_commit(struct repair *repair, struct vdisk_image *image)
 {
 	int r = vdisk_image_commit(image);
 
-	say_waiting(repair, !r);
+	end_waiting(repair, !r);
 	return r;
+}
+
+/* A few may always be changed. */
+#define LEAST_TOUCHED 4
+
+u64 repair_most(const struct repair *repair)
+{
+	return vdisk_max(LEAST_TOUCHED, repair->units / 100);
+}
+
+int repair_touch(struct repair *repair, u64 n)
+{
+	if (repair->touched + n > repair_most(repair))
+		return -ECANCELED;
+	repair->touched += n;
+	return 0;
 }
 
 static bool say_fault(void *arg, const char *what)
@@ -87,11 +132,6 @@ static int next_copy(struct vdisk_image *image, u64 *cursor, bool taken,
 	return r;
 }
 
-struct owned {
-	u64 off, len;
-	bool taken;
-};
-
 /* Is a part of the bytes somebody's? Asks the tables as they are by now. */
 static int is_owned(struct vdisk_image *image, u64 off, u64 len, bool *taken)
 {
@@ -99,7 +139,7 @@ static int is_owned(struct vdisk_image *image, u64 off, u64 len, bool *taken)
 	u64 cursor = 0;
 	int r;
 
-	*taken = off < image->geom.data_off;
+	*taken = false;
 	do {
 		r = vdisk_image_walk(image, &cursor, &range);
 		if (r == -EUCLEAN)
@@ -120,6 +160,115 @@ static int mend_copy(struct vdisk_image *image, const struct vdisk_mend *mend)
 	memcpy(image->geom.tail, mend->tail, image->geom.tail_len);
 	r = vdisk_plan_before(image, &mend->plan, VDISK_FLUSH_BEFORE);
 	return r ? r : vdisk_plan_publish(image, &mend->plan);
+}
+
+struct places {
+	struct vdisk_run *run;
+	size_t nr;
+};
+
+static int by_off(const void *a, const void *b)
+{
+	const struct vdisk_run *p = a, *q = b;
+
+	return p->off < q->off ? -1 : p->off > q->off;
+}
+
+/* Where all tables are, in the order of the file. */
+static int list_tables(struct vdisk_image *image, struct places *tables)
+{
+	struct vdisk_range range;
+	u64 cursor = 0;
+	int r;
+
+	do {
+		r = vdisk_image_walk(image, &cursor, &range);
+		if (r == -EUCLEAN)
+			range.len = 1;
+		else if (r)
+			return r;
+		else if (range.len && range.kind == VDISK_RANGE_TABLE) {
+			if (!(tables->nr & (tables->nr - 1)))
+				tables->run = out_grow(tables->run,
+						       2 * tables->nr + 1,
+						       sizeof(*tables->run));
+			tables->run[tables->nr++] = (struct vdisk_run){
+				range.off, range.len,
+			};
+		}
+	} while (range.len);
+	if (tables->nr)
+		qsort(tables->run, tables->nr, sizeof(*tables->run), by_off);
+	return 0;
+}
+
+static bool meets(const struct places *p, u64 off, u64 end)
+{
+	size_t lo = 0, hi = p->nr, at;
+
+	/* The first that ends behind @off: tables do not lie on each other. */
+	while (lo < hi) {
+		at = (lo + hi) / 2;
+		if (p->run[at].off + p->run[at].len <= off)
+			lo = at + 1;
+		else
+			hi = at;
+	}
+	return lo < p->nr && p->run[lo].off < end;
+}
+
+/*
+ * By the first set no unit lies on a table: that was looked for. But is a table
+ * of it where the other set has a unit? Then it may be the wrong one of the two.
+ */
+static int tables_are_free(struct vdisk_image *image, bool *yes)
+{
+	const struct vdisk_repair *ops = vdisk_repair_find(image->format);
+	struct vdisk_geom geom = image->geom, other;
+	struct places tables = { 0 };
+	struct vdisk_range range;
+	u64 cursor = 0;
+	int r;
+
+	*yes = true;
+	if (!ops->other || !ops->other(&geom, &other))
+		return 0;
+	r = list_tables(image, &tables);
+	image->geom = other;
+	while (!r && *yes) {
+		r = vdisk_image_walk(image, &cursor, &range);
+		if (r == -EUCLEAN) {
+			r = 0;
+			continue;
+		}
+		if (r || !range.len)
+			break;
+		if (range.kind == VDISK_RANGE_UNIT &&
+		    meets(&tables, range.off, range.off + range.len))
+			*yes = false;
+	}
+	image->geom = geom;
+	free(tables.run);
+	return r;
+}
+
+/*
+ * Entries of the other set that name something sound, and would be changed to
+ * what the first says: before anything is moved, as they follow that.
+ */
+static int touch_losses(struct repair *repair, struct vdisk_image *image)
+{
+	const struct vdisk_repair *ops = vdisk_repair_find(image->format);
+	struct vdisk_mend mend;
+	u64 cursor = 0;
+	int r = 0;
+
+	while (ops->copies && cursor != ~0ull && !r) {
+		r = next_copy(image, &cursor, false, &mend);
+		if (!r && mend.what && mend.loses)
+			r = repair_touch(repair, 1);
+	}
+	return r;
 }
 
 /* All of them: told, or mended. */
@@ -145,8 +294,10 @@ static int do_copies(struct repair *repair, struct vdisk_image *image,
 			cursor = at;
 			r = next_copy(image, &cursor, true, &mend);
 		}
-		if (!r && mend.what && write)
+		if (!r && mend.what && write) {
+			repair->doubtful |= mend.table;
 			r = mend_copy(image, &mend);
+		}
 		if (r)
 			return r;
 		if (mend.what && (write || !mend.told))
@@ -184,16 +335,47 @@ static int lengthen(struct vdisk_image *image, const struct vdisk_range *range)
 	return r;
 }
 
-/* A part of the unit is in the file, and a part behind its end. */
-static bool is_cut(const struct vdisk_image *image,
-		   const struct vdisk_range *range)
+/*
+ * Would the entry be sound if the file were as long as it says? @at: the cursor
+ * that leads to it.
+ */
+static bool fits_longer(struct vdisk_image *image,
+			const struct vdisk_range *range, u64 at)
+{
+	u64 was = image->store->length, was_end = image->data_end;
+	u64 end = range->off + image->geom.unit_len;
+	struct vdisk_range again;
+	int r;
+
+	image->store->length = end + image->geom.tail_len;
+	image->data_end = end;
+	r = vdisk_image_walk(image, &at, &again);
+	image->store->length = was;
+	image->data_end = was_end;
+	return !r && again.kind == VDISK_RANGE_UNIT && again.off == range->off;
+}
+
+/*
+ * Was the file cut in the middle of the unit? A part of it is there then, and is
+ * nobody else's. With a good footer at its end no file was cut.
+ */
+static int is_cut(struct vdisk_image *image, const struct vdisk_range *range,
+		  u64 at, bool *yes)
 {
 	const struct vdisk_geom *geom = &image->geom;
 	u64 end = geom->tail_len ? image->data_end : image->store->length;
+	bool taken = true;
+	int r = 0;
 
-	return range->off >= geom->data_off && range->off < end &&
-	       geom->unit_len > end - range->off && !image->store->device &&
-	       !(geom->flags & VDISK_GEOM_PACKED);
+	*yes = range->off < end && geom->unit_len > end - range->off &&
+	       !image->store->device && !(geom->flags & VDISK_GEOM_PACKED) &&
+	       (!geom->tail_len || geom->flags & VDISK_GEOM_SCAN) &&
+	       fits_longer(image, range, at);
+	if (*yes) {
+		r = is_owned(image, range->off, end - range->off, &taken);
+		*yes = !r && !taken;
+	}
+	return r;
 }
 
 /*
@@ -211,7 +393,7 @@ static int may_clear(struct vdisk_image *image, const struct vdisk_range *range,
 }
 
 static int do_entry(struct repair *repair, struct vdisk_image *image,
-		    const struct vdisk_range *range, bool clear)
+		    const struct vdisk_range *range, u64 at, bool clear)
 {
 	struct vdisk_fault fault = *image->fault;
 	const char *done = "the file made longer, zeroes added";
@@ -220,14 +402,18 @@ static int do_entry(struct repair *repair, struct vdisk_image *image,
 
 	if (range->kind != VDISK_RANGE_UNIT)
 		return 0;
-	if (!clear && !is_cut(image, range))
-		return 0;
+	if (clear)
+		r = may_clear(image, range, &yes);
+	else
+		r = is_cut(image, range, at, &yes);
+	if (r || !yes)
+		return r;
+	r = repair_touch(repair, 1);
+	if (r)
+		return r;
 	if (!clear) {
 		r = lengthen(image, range);
 	} else {
-		r = may_clear(image, range, &yes);
-		if (r || !yes)
-			return r;
 		r = repair_point(image, range, 0);
 		done = "entry cleared";
 	}
@@ -241,13 +427,14 @@ static int do_entries(struct repair *repair, struct vdisk_image *image,
 		      bool clear)
 {
 	struct vdisk_range range;
-	u64 cursor = 0;
+	u64 cursor = 0, at;
 	int r;
 
 	do {
+		at = cursor;
 		r = vdisk_image_walk(image, &cursor, &range);
 		if (r == -EUCLEAN) {
-			r = do_entry(repair, image, &range, clear);
+			r = do_entry(repair, image, &range, at, clear);
 			if (!r && repair->nr_waiting >= MOST_WAITING)
 				r = repair_commit(repair, image);
 			range.len = 1;	/* it is not over */
@@ -291,6 +478,15 @@ static int count(struct vdisk_image *image, struct own_report *rep, u64 *faults)
 	return r;
 }
 
+int repair_count_copies(struct vdisk_image *image, u64 *faults)
+{
+	struct repair silent = { .say = say_nothing };
+	int r = do_copies(&silent, image, false);
+
+	*faults = silent.faults;
+	return r;
+}
+
 /* Can all that is compressed be read? It does not change, but is long to do. */
 static int count_damaged(struct vdisk_image *image, u64 *faults)
 {
@@ -319,14 +515,84 @@ static int arm(struct vdisk_image *image)
 	return r;
 }
 
+/*-----------------------------------------------------------------
+ * What is lost
+ */
+
+struct lost {
+	struct vdisk_image *image;
+	u64 units, most;	/* that hold something */
+	u8 *buf;
+	int r;
+};
+
+static bool is_zero(const u8 *buf, u64 len)
+{
+	return !len || (!*buf && !memcmp(buf, buf + 1, len - 1));
+}
+
+static void count_lost(void *arg, u64 from, u64 to)
+{
+	struct lost *lost = arg;
+	u64 unit = lost->image->geom.unit_len, end, n;
+	bool zero;
+
+	for (; to - from >= unit && lost->units <= lost->most; from = end) {
+		end = from + unit;
+		for (zero = true; zero && from < end && !lost->r; from += n) {
+			n = vdisk_min(end - from, LOOK_LEN);
+			lost->r = vdisk_store_read(lost->image->store, from,
+						   lost->buf, n);
+			zero = is_zero(lost->buf, n);
+		}
+		lost->units += !zero;
+	}
+}
+
+/*
+ * A writer that died leaves space lost, and so does what was put right here. In
+ * an image that was closed it is what a wrong table or header hides.
+ */
+static int may_give_back(struct repair *repair, struct vdisk_image *image,
+			 bool *yes)
+{
+	struct lost lost = { .image = image, .most = repair_most(repair) };
+	struct own_options opt = { .gap = count_lost, .arg = &lost };
+	struct own_report rep;
+	int r;
+
+	*yes = !repair->leaks_kept;
+	if (!*yes || repair->round)
+		return 0;
+	lost.buf = out_alloc(1, LOOK_LEN);
+	r = own_check(image, &opt, &rep);
+	free(lost.buf);
+	if (!r && lost.r)
+		r = vdisk_fault_set(image->fault, lost.r,
+				    "Read failed at byte", image->geom.data_off);
+	if (r || lost.units <= lost.most)
+		return r;
+	repair->doubtful = true;
+	if (!(image->geom.flags & VDISK_GEOM_DIRTY)) {
+		repair->leaks_kept = true;
+		*yes = false;
+	}
+	return 0;
+}
+
 /* One line for all; settling cuts them off. */
 static int finish(struct repair *repair, struct vdisk_image *image, u64 leaks)
 {
 	bool dirty = image->geom.flags & VDISK_GEOM_DIRTY;
 	struct own_report rep;
+	bool give = false;
 	u64 faults;
 	int r;
 
+	r = leaks ? may_give_back(repair, image, &give) : 0;
+	if (r)
+		return r;
+	leaks = give ? leaks : 0;
 	r = leaks ? repair_leaks(repair, image) : 0;
 	if (!r && leaks)
 		r = do_copies(repair, image, true);
@@ -349,9 +615,29 @@ static int finish(struct repair *repair, struct vdisk_image *image, u64 leaks)
 	if (!r && rep.leaks < leaks) {
 		say_value(repair, "Leaked clusters", leaks - rep.leaks,
 			  "given back");
+		repair->mended_leaks++;
 		r = repair_commit(repair, image);
 		repair->leaks_mended += leaks - rep.leaks;
 	}
+	return r;
+}
+
+/* Only what lies on nothing, by either set, may be written. */
+static int mend_tables(struct repair *repair, struct vdisk_image *image)
+{
+	bool free;
+	int r;
+
+	r = tables_are_free(image, &free);
+	if (r || !free)
+		return r;
+	r = do_copies(repair, image, true);
+	if (!r)
+		r = do_entries(repair, image, true);
+	if (!r)
+		r = repair_overlaps(repair, image);
+	if (!r)
+		r = do_copies(repair, image, true);
 	return r;
 }
 
@@ -361,7 +647,11 @@ static int mend(struct repair *repair, struct vdisk_image *image)
 	u64 faults;
 	int r;
 
+	/* Free is what a repair says is free, after it, not what a walk says now. */
+	image->scanned = true;
 	r = arm(image);
+	if (!r && !repair->round)
+		r = touch_losses(repair, image);
 	if (!r)
 		r = do_entries(repair, image, false);
 	if (!r)
@@ -370,13 +660,7 @@ static int mend(struct repair *repair, struct vdisk_image *image)
 		r = count(image, &rep, &faults);
 	if (!r && !rep.overlaps && faults) {
 		/* Only now is it known that no table lies on anything. */
-		r = do_copies(repair, image, true);
-		if (!r)
-			r = do_entries(repair, image, true);
-		if (!r)
-			r = repair_overlaps(repair, image);
-		if (!r)
-			r = do_copies(repair, image, true);
+		r = mend_tables(repair, image);
 		if (!r)
 			r = count(image, &rep, &faults);
 	}
@@ -384,9 +668,171 @@ static int mend(struct repair *repair, struct vdisk_image *image)
 		r = count_damaged(image, &faults);
 	if (!r && !faults)
 		r = finish(repair, image, rep.leaks);
-	image->opts.write = false;
-	say_waiting(repair, false);
+	repair->left = !r && faults;
+	end_waiting(repair, false);
 	return r;
+}
+
+/*-----------------------------------------------------------------
+ * Trials
+ */
+
+/* What was read of the image is forgotten; whoever points at it still may. */
+int repair_reopen(struct vdisk_image *image)
+{
+	struct vdisk_image_opts opts = image->opts;
+	struct vdisk_image *fresh, old;
+	int r;
+
+	opts.write = false;
+	r = vdisk_image_open(&fresh, image->format, image->store, &opts,
+			     image->fault);
+	if (r)
+		return r;
+	/* Who knows of a parent, where the image does not, has said so. */
+	fresh->geom.flags |= image->geom.flags & VDISK_GEOM_PARENT;
+	old = *image;
+	*image = *fresh;
+	*fresh = old;
+	vdisk_image_drop(fresh);
+	return 0;
+}
+
+#define MOST_ROUNDS 6
+
+/*
+ * A round may change what the next one finds: an extension is dropped, and its
+ * clusters are lost. So the image is opened anew until a round finds nothing.
+ */
+static int rounds(struct repair *repair, const struct vdisk_image *on,
+		  struct vdisk_store *trial)
+{
+	struct vdisk_image *image;
+	size_t before;
+	int r = 0;
+
+	for (repair->round = 0; repair->round < MOST_ROUNDS; repair->round++) {
+		before = repair_trial_changes(trial);
+		r = vdisk_image_open(&image, on->format, trial, &on->opts,
+				     on->fault);
+		if (r)
+			break;
+		image->geom.flags |= on->geom.flags & VDISK_GEOM_PARENT;
+		if (!(image->geom.flags & VDISK_GEOM_RDONLY))
+			r = mend(repair, image);
+		vdisk_image_drop(image);
+		if (r || repair_trial_changes(trial) == before)
+			break;
+	}
+	return r;
+}
+
+/* What was said of a trial that is dropped was never done. */
+static void take_back(struct repair *repair, const struct repair *was)
+{
+	while (repair->nr_told > was->nr_told)
+		free(repair->told[--repair->nr_told]);
+	repair->mended = was->mended;
+	repair->leaks_mended = was->leaks_mended;
+	repair->mended_leaks = was->mended_leaks;
+	repair->touched = repair->packed = 0;
+	repair->doubtful = repair->leaks_kept = false;
+}
+
+static int try_rounds(struct repair *repair, const struct vdisk_image *on,
+		      struct vdisk_store **trial)
+{
+	*trial = repair_trial_new(on->store);
+	repair->touched = repair->packed = 0;
+	repair->doubtful = repair->leaks_kept = false;
+	return rounds(repair, on, *trial);
+}
+
+/* The units in use, and how many of them are sound. */
+static int count_units(struct repair *repair, struct vdisk_image *image,
+		       u64 *sound)
+{
+	struct own_options opt = { 0 };
+	struct own_report rep;
+	int r = own_check(image, &opt, &rep);
+
+	*sound = rep.units;
+	repair->units = rep.units + rep.bad;
+	return r;
+}
+
+/* Is so much of the image wrong that it is rather its header? */
+static bool is_doubtful(const struct repair *repair, int r, u64 sound)
+{
+	return r == -ECANCELED || repair->doubtful || repair->left ||
+	       repair->leaks_kept ||
+	       (repair->touched >= 2 && 2 * repair->touched >= repair->units) ||
+	       (repair->touched && !sound);
+}
+
+/* Why nothing is done, and what may be tried by hand. */
+static void say_refused(struct repair *repair, const char *doubt)
+{
+	char *text;
+
+	text = out_text("A repair would change more than %llu of %llu units: not done",
+			(unsigned long long)repair_most(repair),
+			(unsigned long long)repair->units);
+	repair_say(repair, text, NULL);
+	free(text);
+	if (!*doubt)
+		return;
+	text = out_text("Header field %s", doubt);
+	repair_say(repair, text, NULL);
+	free(text);
+}
+
+/* Write the field that is likelier wrong, and what is left to do then. */
+static int mend_field(struct repair *repair, struct vdisk_image *image,
+		      const struct vdisk_mend *field, const char *text,
+		      struct vdisk_store **trial)
+{
+	int r;
+
+	r = repair_run_mend(image->store, field, image->fault);
+	if (!r)
+		r = repair_reopen(image);
+	if (r)
+		return r;
+	repair_say(repair, "Most entries disagree with the header", text);
+	vdisk_store_close(*trial);
+	return try_rounds(repair, image, trial);
+}
+
+static int mend_image(struct repair *repair, struct vdisk_image *image)
+{
+	struct repair was = *repair;
+	struct vdisk_store *trial;
+	struct vdisk_mend field;
+	char text[120] = "";
+	u64 sound;
+	int r;
+
+	r = count_units(repair, image, &sound);
+	if (r)
+		return r;
+	r = try_rounds(repair, image, &trial);
+	if (is_doubtful(repair, r, sound) &&
+	    repair_doubt(image->format, image->store, &image->opts,
+			 image->geom.flags, true, sound, &field, text)) {
+		take_back(repair, &was);
+		r = mend_field(repair, image, &field, text, &trial);
+		*text = 0;
+	}
+	if (r == -ECANCELED) {
+		take_back(repair, &was);
+		say_refused(repair, text);
+		r = 0;
+	} else if (!r) {
+		r = repair_trial_apply(trial);
+	}
+	vdisk_store_close(trial);
+	return r ? r : repair_reopen(image);
 }
 
 int repair_image(struct repair *repair, struct vdisk_image *image)
@@ -396,10 +842,8 @@ int repair_image(struct repair *repair, struct vdisk_image *image)
 	struct own_report rep;
 	int r = 0;
 
-	/* Free is what a repair says is free, after it, not what a walk says now. */
-	image->scanned = true;
 	if (repair->write && vdisk_repair_find(image->format) && !read_only)
-		r = mend(repair, image);
+		r = mend_image(repair, image);
 	if (!r)
 		r = look(repair, image, &rep, true);
 	if (r)

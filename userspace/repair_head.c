@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Headers: each way to mend them is tried in memory first. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "out.h"
 #include "repair.h"
 
-/* Do @plan to @store; an image is only needed to hold the two together. */
-static int run_mend(struct vdisk_store *store, const struct vdisk_mend *mend,
+int repair_run_mend(struct vdisk_store *store, const struct vdisk_mend *mend,
 		    struct vdisk_fault *fault)
 {
 	struct vdisk_image image = { .store = store, .fault = fault };
@@ -30,10 +30,12 @@ static int run_mend(struct vdisk_store *store, const struct vdisk_mend *mend,
 	}
 }
 
-static int next_head(const struct vdisk_repair *ops, struct vdisk_store *store,
+int repair_next_head(const struct vdisk_format *format,
+		     struct vdisk_store *store,
 		     const struct vdisk_image_opts *opts, u32 n,
 		     struct vdisk_mend *mend)
 {
+	const struct vdisk_repair *ops = vdisk_repair_find(format);
 	struct vdisk_fault fault;
 	struct vdisk_image *image = out_alloc(1, sizeof(*image));
 	struct vdisk_params params = {
@@ -76,7 +78,10 @@ static bool refused(const struct vdisk_format *format,
 	return read_only;
 }
 
-/* No entry is wrong, and no byte has two owners. */
+/*
+ * No entry is wrong, no byte has two owners, and not much is lost: or the tables
+ * are looked for in a wrong place.
+ */
 static bool is_sound(const struct vdisk_format *format,
 		     struct vdisk_store *store,
 		     const struct vdisk_image_opts *opts)
@@ -91,58 +96,81 @@ static bool is_sound(const struct vdisk_format *format,
 		return false;
 	r = own_check(image, &own, &rep);
 	vdisk_image_drop(image);
-	return !r && !rep.bad && !rep.overlaps;
+	return !r && !rep.bad && !rep.overlaps &&
+	       rep.leaks <= vdisk_max(rep.units / 100,
+				      vdisk_min(4, rep.units / 2));
 }
 
 /*
  * An image that does not open at all has to be sound afterwards: that is the
  * proof that what was put into its headers is what was there.
  */
-static bool try_head(struct repair *repair, const struct vdisk_format *format,
-		     struct vdisk_store **store,
+static bool try_head(const struct vdisk_format *format,
+		     struct vdisk_store *store,
 		     const struct vdisk_image_opts *opts,
 		     const struct vdisk_mend *mend, bool opened)
 {
-	struct vdisk_store *trial = repair_trial_new(*store);
+	struct vdisk_store *trial = repair_trial_new(store);
 	struct vdisk_fault fault;
 	bool opens, good;
 
-	good = !run_mend(trial, mend, &fault);
+	good = !repair_run_mend(trial, mend, &fault);
 	good = good && !refused(format, trial, opts, &fault, &opens);
 	if (good && !opened)
 		good = is_sound(format, trial, opts);
-	if (good && !repair->write) {
-		repair_trial_keep(trial);
-		*store = trial;
-		return true;
-	}
+	good = good && !repair_trial_apply(trial);
 	vdisk_store_close(trial);
-	return good && !run_mend(*store, mend, &fault);
+	return good;
 }
 
-void repair_heads(struct repair *repair, const struct vdisk_format *format,
-		  struct vdisk_store **store,
-		  const struct vdisk_image_opts *opts)
+/* The plans of the format, one after the other. What it did, or NULL. */
+static const char *try_plans(const struct vdisk_format *format,
+			     struct vdisk_store *store,
+			     const struct vdisk_image_opts *opts, bool opens)
 {
 	const struct vdisk_repair *ops = vdisk_repair_find(format);
-	struct vdisk_image_opts look = *opts;
-	struct vdisk_fault fault;
 	struct vdisk_mend mend;
-	bool opens, found;
 	u32 n;
 	int r;
 
-	look.write = false;
-	if (!ops || !ops->head ||
-	    !refused(format, *store, &look, &fault, &opens))
-		return;
-	for (n = 0, found = false; !found; n++) {
-		r = next_head(ops, *store, &look, n, &mend);
+	for (n = 0; ops->head; n++) {
+		r = repair_next_head(format, store, opts, n, &mend);
 		if (r == -EUCLEAN)
 			continue;
 		if (r || !mend.done)
-			return;
-		found = try_head(repair, format, store, &look, &mend, opens);
+			break;
+		if (try_head(format, store, opts, &mend, opens))
+			return mend.done;
 	}
-	repair_say(repair, fault.text, repair->write ? mend.done : NULL);
+	return NULL;
+}
+
+void repair_heads(struct repair *repair, const char *part,
+		  const struct vdisk_format *format, struct vdisk_store *store,
+		  const struct vdisk_image_opts *opts)
+{
+	struct vdisk_image_opts look = *opts;
+	struct vdisk_fault fault;
+	struct vdisk_mend mend;
+	const char *done;
+	char text[120], *said;
+	bool opens;
+
+	look.write = false;
+	if (!vdisk_repair_find(format) ||
+	    !refused(format, store, &look, &fault, &opens))
+		return;
+	/* One wrong bit is a smaller fault than a copy that is lost. */
+	if (!opens && repair_doubt(format, store, &look, 0, false, 0, &mend,
+				   text) &&
+	    try_head(format, store, &look, &mend, opens))
+		done = text;
+	else
+		done = try_plans(format, store, &look, opens);
+	if (!done)
+		return;
+	said = out_text("%s%s%s", part ? out_name(part) : "", part ? ": " : "",
+			fault.text);
+	repair_say(repair, said, repair->write ? done : NULL);
+	free(said);
 }

@@ -116,7 +116,9 @@ static int move_all_away(struct repair *repair, struct vdisk_image *image,
 	for (i = 0; !r && i < units->nr; i++) {
 		if (i && unit[i].sector == unit[i - 1].sector)
 			continue;
-		r = move_away(image, &unit[i]);
+		r = repair_touch(repair, 1);
+		if (!r)
+			r = move_away(image, &unit[i]);
 		if (r)
 			break;
 		snprintf(text, sizeof(text),
@@ -232,8 +234,8 @@ static bool fits(const struct vdisk_image *image, struct vdisk_run *gap,
 }
 
 /* Fill gaps from the lowest on with units from the highest on. *@moved. */
-static int fill_gaps(struct vdisk_image *image, struct gaps *gaps,
-		     const struct units *units, u64 *moved)
+static int fill_gaps(struct repair *repair, struct vdisk_image *image,
+		     struct gaps *gaps, const struct units *units, u64 *moved)
 {
 	unsigned int g = 0, i;
 	u64 to = 0;
@@ -245,6 +247,10 @@ static int fill_gaps(struct vdisk_image *image, struct gaps *gaps,
 			g++;
 		if (g == gaps->nr || to >= units->unit[i].off)
 			break;
+		/* Space may stay lost: that is no reason to move much. */
+		if (repair->packed == repair_most(repair))
+			break;
+		repair->packed++;
 		r = vdisk_image_change(image);
 		if (!r)
 			r = repair_move(image, &units->unit[i], to);
@@ -255,8 +261,8 @@ static int fill_gaps(struct vdisk_image *image, struct gaps *gaps,
 	return vdisk_image_commit(image);
 }
 
-static int compact(struct vdisk_image *image, struct gaps *gaps,
-		   struct own_report *rep)
+static int compact(struct repair *repair, struct vdisk_image *image,
+		   struct gaps *gaps, struct own_report *rep)
 {
 	struct own_options opt = { .gap = note_gap, .arg = gaps };
 	struct units units = { 0 };
@@ -278,7 +284,7 @@ static int compact(struct vdisk_image *image, struct gaps *gaps,
 			break;
 		r = highest_units(image, inner, &units);
 		if (!r)
-			r = fill_gaps(image, gaps, &units, &moved);
+			r = fill_gaps(repair, image, gaps, &units, &moved);
 	} while (!r && moved);
 	free(units.unit);
 	return r;
@@ -299,7 +305,7 @@ int repair_leaks(struct repair *repair, struct vdisk_image *image)
 	gaps = out_alloc(1, sizeof(*gaps));
 	/* Free space that was left over before now is to be filled, too. */
 	image->free.nr = 0;
-	r = compact(image, gaps, &rep);
+	r = compact(repair, image, gaps, &rep);
 	image->alloc_off = image->data_end;
 	if (!r && gaps->nr && gaps->last_end >= image->data_end)
 		image->alloc_off = gaps->last;

@@ -28,7 +28,7 @@ static const struct verb verbs[] = {
 	  "show which table entries say what a sector is",
 	  "NAME is an attached device. A file of the same name is meant first:\n"
 	  "/dev/mapper/NAME is always the device.\n" },
-	{ "check", cmd_check, 1, 1, "jJfZaRqU", "IMAGE",
+	{ "check", cmd_check, 1, 1, "jJfZaRyIeiqU", "IMAGE",
 	  "look for what is wrong with an image, and repair it",
 	  "--repair alone is --repair=all; leaks gives lost space back, and changes\n"
 	  "nothing else. Exit status: 0 clean, 1 could not check, 2 corrupt, 3 leaks only.\n" },

@@ -22,6 +22,9 @@ struct verb_options {
 	bool force_share;		/* do not look at locks */
 	bool shrink;			/* data may be lost */
 	bool repair;
+	bool no_undo;
+	const char *undo_file;		/* where a repair makes it, or NULL */
+	const char *undo;		/* put back what this one has */
 	bool repair_leaks;		/* nothing but lost space */
 	struct repair *heads;		/* mends headers before an image is opened */
 	bool unsafe;			/* rebase: change the name only */

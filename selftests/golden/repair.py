@@ -152,7 +152,7 @@ class Judge:
         first = self.check()
         bad = self.unchanged(g, was, "check")
         if first.code in (0, 1):
-            r = self.check("--repair")
+            r = self.check("--repair", "--no-undo")
             if r.code != first.code and not (r.code == 1 and r.err):
                 bad.append("wanted status %d, got %s" % (first.code, r))
             return bad + self.unchanged(g, was, "a repair for nothing")
@@ -165,7 +165,7 @@ class Judge:
 
     def repair(self, f, g, code, was):
         before = self.before(f, g)
-        r = self.check("--repair")
+        r = self.check("--repair", "--no-undo")
         if f.name in LEFT:
             bad = self.unchanged(g, was, "a repair that is not to be")
             if r.code != code or r.err:
@@ -176,7 +176,7 @@ class Judge:
         self.repaired += 1
         bad = self.content(f, g, before)
         now = digest(g, self.where)
-        for args in ((), ("--repair",)):
+        for args in ((), ("--repair", "--no-undo")):
             again = self.check(*args)
             if again.code or "REPAIRED" in again.out:
                 bad.append("not clean afterwards: %s" % again)
@@ -268,7 +268,7 @@ def crash(judge, f, g, shim, rng):
     with open(judge.path, "rb") as image:
         data = bytearray(image.read())
     os.environ.update(LD_PRELOAD=shim, WRITES_FILE=judge.path, WRITES_LOG=log)
-    r = judge.check("--repair")
+    r = judge.check("--repair", "--no-undo")
     for name in ("LD_PRELOAD", "WRITES_FILE", "WRITES_LOG"):
         del os.environ[name]
     if r.code or not os.path.exists(log):
@@ -284,7 +284,7 @@ def crash(judge, f, g, shim, rng):
         n += 1
         with open(judge.path, "wb") as image:
             image.write(state)
-        r = judge.check("--repair")
+        r = judge.check("--repair", "--no-undo")
         bad = ["state %d: %s" % (n, r)] if r.code or r.err else []
         bad += judge.check().went_well()
         bad = bad or judge.content(f, g, before)

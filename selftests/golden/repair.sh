@@ -51,6 +51,7 @@ status "it is clean then" 0 "$vdisk" check "$image"
 status "for QEMU, too" 0 qemu-img check -q "$image"
 
 printf '\x02' | dd of="$image" bs=1 seek=16 conv=notrunc status=none
+rm "$image.vdisk-undo"
 eq "JSON counts as QEMU's does" "$("$vdisk" check --repair --json "$image" |
 	python3 -c 'import json, sys
 d = json.load(sys.stdin)
