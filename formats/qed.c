@@ -11,6 +11,7 @@
  * empty table or none.
  */
 #include "qed.h"
+#include "repair.h"
 
 enum qed_priv {
 	SHIFT,		/* log2 of sectors in a cluster */
@@ -690,6 +691,40 @@ static int walk_l2(const struct vdisk_geom *geom, struct vdisk_step *step,
 	while (run.clusters--)
 		next_l2(geom, p);
 	return r;
+}
+
+/* Up to the end of the block, or to an entry that is wrong. */
+void vdisk_qed_many(const struct vdisk_geom *geom, struct vdisk_step *step,
+		    u64 *cursor, struct vdisk_many *many)
+{
+	u64 l1_off = geom->priv[L1_OFF], table_len = geom->priv[TABLE_LEN];
+	u64 mask = geom->unit_len - 1, end = end_of(step), l2_off, off;
+	struct place p = place_of(*cursor);
+	const u8 *e;
+	u32 n;
+
+	many->nr = 0;
+	if (!p.in_l2 || !p.told ||
+	    vdisk_have(step, l1_off + p.l1 * QED_ENTRY_LEN, QED_ENTRY_LEN,
+		       &e) < QED_ENTRY_LEN)
+		return;
+	l2_off = vdisk_le64(e);
+	n = (u32)(PER_BLOCK - p.l2 % PER_BLOCK) * QED_ENTRY_LEN;
+	if (l2_off == QED_ABSENT || check_l2(geom, step, l2_off) ||
+	    vdisk_have(step, l2_off + p.l2 * QED_ENTRY_LEN, n, &e) < n)
+		return;
+	end = end < geom->unit_len ? 0 : end - geom->unit_len;
+	for (; n; n -= QED_ENTRY_LEN, e += QED_ENTRY_LEN) {
+		off = vdisk_le64(e);
+		if (off > QED_ZERO) {
+			if (off & mask || off < geom->data_off || off > end ||
+			    off - l1_off < table_len || off - l2_off < table_len)
+				break;
+			many->off[many->nr++] = off;
+		}
+		next_l2(geom, &p);
+	}
+	*cursor = cursor_of(&p);
 }
 
 static int qed_walk(const struct vdisk_geom *geom, struct vdisk_step *step,

@@ -74,5 +74,10 @@ static_assert(offsetof(struct qed_header_disk, backing_filename_offset) == 56,
 static_assert(offsetof(struct qed_header_disk, backing_filename_size) == 60,
 	      "QED backing_filename_size is at 60");
 
+struct vdisk_many;
+
+/* For a check, which reads all tables: struct vdisk_repair.many. */
+void vdisk_qed_many(const struct vdisk_geom *geom, struct vdisk_step *step,
+		    u64 *cursor, struct vdisk_many *many);
 
 #endif /* _VDISK_QED_H */

@@ -49,5 +49,6 @@ const struct vdisk_repair vdisk_qed_repair = {
 	.format		= &vdisk_qed_format,
 	.fields		= fields,
 	.nr_fields	= sizeof(fields) / sizeof(fields[0]),
+	.many		= vdisk_qed_many,
 	.point		= qed_point,
 };

@@ -32,6 +32,12 @@ struct vdisk_mend {
 	u8 tail[VDISK_TAIL_MAX];	/* what VDISK_OP_TAIL writes */
 };
 
+/* Units of one block of a table. */
+struct vdisk_many {
+	u32 nr;
+	u64 off[VDISK_BLOCK / 4];
+};
+
 /*
  * A field of the header that says how tables and units are found. What asks
  * others to keep off (versions, features) is none: it is not for us to doubt.
@@ -71,6 +77,13 @@ struct vdisk_repair {
 	 */
 	int (*copies)(const struct vdisk_geom *geom, struct vdisk_step *step,
 		      u64 *cursor, bool taken, struct vdisk_mend *mend);
+
+	/*
+	 * As walk(), with what is at hand, but of many units at once, each of
+	 * unit_len. None: walk() has to go on. Optional.
+	 */
+	void (*many)(const struct vdisk_geom *geom, struct vdisk_step *step,
+		     u64 *cursor, struct vdisk_many *many);
 
 	/*
 	 * Step. PUBLISH ops after which the entry of the unit that walk() gave as

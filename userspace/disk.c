@@ -224,6 +224,45 @@ int vdisk_image_walk(struct vdisk_image *image, u64 *cursor,
 	return r;
 }
 
+void vdisk_walker_start(struct vdisk_walker *w, struct vdisk_image *image)
+{
+	struct vdisk_drive d;
+
+	vdisk_drive_start(&d, image);
+	*w = (struct vdisk_walker){ .image = image, .step = d.step };
+}
+
+int vdisk_walker_next(struct vdisk_walker *w, struct vdisk_range *range)
+{
+	struct vdisk_image *image = w->image;
+	struct vdisk_drive d;
+	int r;
+
+	r = image->format->walk(&image->geom, &w->step, &w->cursor, range);
+	if (!r)
+		return 0;
+	if (r == -EAGAIN && w->step.nr_views == VDISK_MAX_VIEWS) {
+		w->step.nr_views = 0;
+		cache_trim(image);
+	}
+	vdisk_drive_start(&d, image);
+	memcpy(d.step.view, w->step.view, sizeof(d.step.view));
+	d.step.nr_views = w->step.nr_views;
+	d.step.need = w->step.need;
+	d.step.why = w->step.why;
+	d.step.value = w->step.value;
+	while (vdisk_drive_again(&d, image, &r)) {
+		r = image->format->walk(&image->geom, &d.step, &w->cursor,
+					range);
+		/* What is left over from steps before must not be in the way. */
+		if (r == -EAGAIN && d.step.nr_views == VDISK_MAX_VIEWS &&
+		    d.calls < VDISK_MAX_VIEWS)
+			d.step.nr_views = 0;
+	}
+	w->step = d.step;
+	return r;
+}
+
 /*-----------------------------------------------------------------
  * Images
  */

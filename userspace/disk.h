@@ -141,6 +141,19 @@ int vdisk_image_map(struct vdisk_image *image, u64 sector, u64 sectors,
 int vdisk_image_walk(struct vdisk_image *image, u64 *cursor,
 		     struct vdisk_range *range);
 
+/*
+ * Walks that go on: the tables that one step looked at are at hand for the next,
+ * so nothing of the image may change meanwhile. At the start the cursor is 0.
+ */
+struct vdisk_walker {
+	struct vdisk_image *image;
+	struct vdisk_step step;
+	u64 cursor;
+};
+
+void vdisk_walker_start(struct vdisk_walker *w, struct vdisk_image *image);
+int vdisk_walker_next(struct vdisk_walker *w, struct vdisk_range *range);
+
 /* Group commit: all that was written is durable and reachable after it. */
 int vdisk_image_commit(struct vdisk_image *image);
 

@@ -70,9 +70,83 @@ void vdisk_space_give(struct vdisk_image *image,
 	lower_end(image);
 }
 
+static int compare_runs(const void *a, const void *b)
+{
+	const struct vdisk_run *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* A place for one more at the end. False: there is no memory for it. */
+static bool runs_room(struct vdisk_runs *runs, size_t more)
+{
+	size_t room = vdisk_max(2 * runs->room + 16, runs->nr + more);
+	struct vdisk_run *run;
+
+	if (runs->nr + more <= runs->room)
+		return true;
+	run = reallocarray(runs->run, room, sizeof(*run));
+	if (!run)
+		return false;
+	runs->run = run;
+	runs->room = room;
+	return true;
+}
+
+/* In no order: what is freed in one commit may be millions of runs. */
 void vdisk_space_freed(struct vdisk_image *image, u64 off, u64 len)
 {
-	runs_add(&image->freed, off, len);
+	struct vdisk_runs *freed = &image->freed;
+	struct vdisk_run *last = freed->nr ? &freed->run[freed->nr - 1] : NULL;
+
+	if (!len)
+		return;
+	if (last && last->off + last->len == off)
+		last->len += len;
+	else if (runs_room(freed, 1))
+		freed->run[freed->nr++] = (struct vdisk_run){ off, len };
+}
+
+/* Sorted, and neighbours one. */
+static void runs_sort(struct vdisk_runs *runs)
+{
+	struct vdisk_run *run = runs->run;
+	size_t i, n = 0;
+
+	if (runs->nr)
+		qsort(run, runs->nr, sizeof(*run), compare_runs);
+	for (i = 0; i < runs->nr; i++) {
+		if (n && run[n - 1].off + run[n - 1].len == run[i].off)
+			run[n - 1].len += run[i].len;
+		else
+			run[n++] = run[i];
+	}
+	runs->nr = n;
+}
+
+/* @from is sorted, and so @to stays; from the back, as there is room behind. */
+static void runs_merge(struct vdisk_runs *to, const struct vdisk_runs *from)
+{
+	size_t i = to->nr, j = from->nr, at = i + j, n = 0;
+	struct vdisk_run *run;
+
+	if (!j || !runs_room(to, j))
+		return;
+	run = to->run;
+	while (j) {
+		if (i && run[i - 1].off > from->run[j - 1].off)
+			run[--at] = run[--i];
+		else
+			run[--at] = from->run[--j];
+	}
+	at = to->nr + from->nr;
+	for (i = 0; i < at; i++) {
+		if (n && run[n - 1].off + run[n - 1].len == run[i].off)
+			run[n - 1].len += run[i].len;
+		else
+			run[n++] = run[i];
+	}
+	to->nr = n;
 }
 
 /* What was freed is free now: no table on the medium refers to it. */
@@ -81,48 +155,41 @@ void vdisk_space_promote(struct vdisk_image *image)
 	struct vdisk_runs *freed = &image->freed;
 	size_t i;
 
-	for (i = 0; i < freed->nr; i++) {
+	runs_sort(freed);
+	for (i = 0; i < freed->nr; i++)
 		vdisk_store_punch(image->store, freed->run[i].off,
 				  freed->run[i].len);
-		runs_add(&image->free, freed->run[i].off, freed->run[i].len);
-	}
+	/* One or two are what most commits free. */
+	if (freed->nr > 8)
+		runs_merge(&image->free, freed);
+	else
+		for (i = 0; i < freed->nr; i++)
+			runs_add(&image->free, freed->run[i].off,
+				 freed->run[i].len);
 	freed->nr = 0;
 	lower_end(image);
-}
-
-static int compare_runs(const void *a, const void *b)
-{
-	const struct vdisk_run *x = a, *y = b;
-
-	return x->off < y->off ? -1 : x->off > y->off;
 }
 
 /* What the walk tells, in order of offsets. */
 static int list_used(struct vdisk_image *image, struct vdisk_runs *used)
 {
 	struct vdisk_range range;
-	struct vdisk_run *run;
-	u64 cursor = 0;
+	struct vdisk_walker w;
 	int r;
 
+	vdisk_walker_start(&w, image);
 	for (;;) {
-		r = vdisk_image_walk(image, &cursor, &range);
+		r = vdisk_walker_next(&w, &range);
 		if (r || !range.len)
 			break;
-		if (used->nr == used->room) {
-			run = reallocarray(used->run, used->room * 2 + 64,
-					   sizeof(*run));
-			if (!run)
-				return -ENOMEM;
-			used->run = run;
-			used->room = used->room * 2 + 64;
-		}
+		if (!runs_room(used, 1))
+			return -ENOMEM;
 		used->run[used->nr++] = (struct vdisk_run){
 			range.off, range.len,
 		};
 	}
 	if (!r)
-		qsort(used->run, used->nr, sizeof(*run), compare_runs);
+		qsort(used->run, used->nr, sizeof(*used->run), compare_runs);
 	return r;
 }
 
@@ -149,6 +216,7 @@ int vdisk_space_scan(struct vdisk_image *image)
 	for (i = 0; i <= used.nr && at < image->alloc_off; i++) {
 		end = i < used.nr ? used.run[i].off : image->alloc_off;
 		end = vdisk_min(end, image->alloc_off);
+		/* In order: at the end. */
 		if (end > at)
 			runs_add(&image->free, at, end - at);
 		if (i < used.nr)

@@ -2,6 +2,11 @@
 /*
  * Who owns which bytes of an image.
  *
+ * At first a bit a unit: most images have all units at the same distance from
+ * their places, and each place once. What lies elsewhere, and what is no unit,
+ * is a piece. Only if two meet, or there are too many pieces, the image is walked
+ * again and all are pieces:
+ *
  * A pass collects the units that start in its window, neighbours as one piece. When
  * the list is full, what touches becomes one piece; if that does not help, the
  * window ends where the list's middle lies, and a later pass looks at the rest.
@@ -14,7 +19,8 @@
 #include "own.h"
 #include "progress.h"
 
-#define DEFAULT_ROOM (1u << 20)
+#define DEFAULT_ROOM (1u << 17)
+#define MOST_BITS (1ull << 30)
 #define NO_SECTOR (~0ull)
 
 struct piece {
@@ -34,6 +40,12 @@ struct own {
 	u64 tables;
 	bool first;		/* pass */
 	bool enough;
+
+	/* Bit n: a unit starts at n * unit_len + phase. NULL: all are pieces. */
+	u64 *bits;
+	u64 nr_bits, phase;
+	bool phase_known;
+	bool met;		/* two, or more pieces than there is room */
 };
 
 static void say(struct own *own, const char *what)
@@ -168,6 +180,9 @@ static bool clip(const struct own *own, struct piece *p)
 	return p->off >= own->from && p->off < own->to && p->off < p->end;
 }
 
+static void bit_piece(struct own *own, const struct vdisk_range *range);
+static bool set_bits(struct own *own, const struct vdisk_range *range);
+
 static void add(struct own *own, const struct vdisk_range *range)
 {
 	const struct vdisk_geom *geom = &own->image->geom;
@@ -179,6 +194,11 @@ static void add(struct own *own, const struct vdisk_range *range)
 	};
 	u64 units;
 
+	if (own->bits) {
+		if (range->kind != VDISK_RANGE_UNIT || !set_bits(own, range))
+			bit_piece(own, range);
+		return;
+	}
 	if (!clip(own, &p))
 		return;
 	/* The next unit right behind the last: say_overlap() stays exact. */
@@ -196,6 +216,88 @@ static void add(struct own *own, const struct vdisk_range *range)
 			return;
 	}
 	own->piece[own->nr++] = p;
+}
+
+/*-----------------------------------------------------------------
+ * A bit a unit
+ */
+
+static bool start_bits(struct own *own)
+{
+	const struct vdisk_geom *geom = &own->image->geom;
+	u64 length = own->image->store ? own->image->store->length : 0;
+
+	if (geom->flags & (VDISK_GEOM_PACKED | VDISK_GEOM_NO_ALLOC) ||
+	    !geom->unit_len)
+		return false;
+	own->nr_bits = vdisk_div(length, geom->unit_len) + 2;
+	if (own->nr_bits > MOST_BITS)
+		return false;
+	own->bits = out_alloc(own->nr_bits / 64 + 1, sizeof(*own->bits));
+	return true;
+}
+
+static void set_bit_of(struct own *own, u64 n)
+{
+	u64 bit = 1ull << (n & 63);
+
+	if (n >= own->nr_bits || own->bits[n / 64] & bit)
+		own->met = true;
+	else
+		own->bits[n / 64] |= bit;
+}
+
+/* False: it lies elsewhere than the first, and is a piece. */
+static bool set_bits(struct own *own, const struct vdisk_range *range)
+{
+	u64 len = own->image->geom.unit_len, n = vdisk_div(range->off, len), i;
+	u64 phase = range->off - n * len, units = vdisk_div(range->len, len);
+
+	if (units * len != range->len)
+		return false;
+	if (!own->phase_known) {
+		own->phase = phase;
+		own->phase_known = true;
+	}
+	if (phase != own->phase)
+		return false;
+	for (i = 0; i < units && !own->met; i++)
+		set_bit_of(own, n + i);
+	return true;
+}
+
+/* Does a unit that has a bit touch these bytes? */
+static bool touches_bits(const struct own *own, u64 from, u64 to)
+{
+	u64 len = own->image->geom.unit_len, n, end;
+
+	n = from < own->phase ? 0 : vdisk_div(from - own->phase, len);
+	end = to <= own->phase ? 0 : vdisk_div(to - 1 - own->phase, len) + 1;
+	for (end = vdisk_min(end, own->nr_bits); n < end; n++)
+		if (own->bits[n / 64] >> (n & 63) & 1)
+			return true;
+	return false;
+}
+
+static void bit_piece(struct own *own, const struct vdisk_range *range)
+{
+	struct piece *last = own->nr ? &own->piece[own->nr - 1] : NULL;
+
+	/* The parts that a table is told in. */
+	if (last && last->end == range->off && last->sector == NO_SECTOR &&
+	    range->kind != VDISK_RANGE_UNIT) {
+		last->end += range->len;
+		return;
+	}
+	if (own->nr == own->room) {
+		own->met = true;
+		return;
+	}
+	own->piece[own->nr++] = (struct piece){
+		.off = range->off, .end = range->off + range->len,
+		.sector = range->kind == VDISK_RANGE_UNIT ? range->sector
+							  : NO_SECTOR,
+	};
 }
 
 /* Between two pieces, or behind the last one. */
@@ -234,6 +336,51 @@ static void end_pass(struct own *own)
 	own->nr = 0;
 }
 
+/* Gaps between units that have bits, from own->behind to @end. */
+static void gaps_in_bits(struct own *own, u64 end)
+{
+	u64 len = own->image->geom.unit_len, n, last, off, word;
+
+	n = own->behind <= own->phase ? 0 :
+	    vdisk_div_up(own->behind - own->phase, len);
+	last = end <= own->phase ? 0 : vdisk_div_up(end - own->phase, len);
+	for (last = vdisk_min(last, own->nr_bits); n < last; n++) {
+		word = own->bits[n / 64] >> (n & 63);
+		if (!word) {
+			n |= 63;
+			continue;
+		}
+		n += (u64)__builtin_ctzll(word);
+		off = n * len + own->phase;
+		if (n >= last || off >= end)
+			break;
+		if (off > own->behind)
+			gap(own, own->behind, off);
+		own->behind = off + len;
+	}
+}
+
+/* True: nobody met another, and the gaps are told. */
+static bool end_bits(struct own *own)
+{
+	unsigned int i;
+
+	qsort(own->piece, own->nr, sizeof(*own->piece), by_off);
+	for (i = 0; i < own->nr && !own->met; i++)
+		own->met = (i && own->piece[i].off < own->piece[i - 1].end) ||
+			   touches_bits(own, own->piece[i].off,
+					own->piece[i].end);
+	if (own->met)
+		return false;
+	for (i = 0; i < own->nr; i++) {
+		gaps_in_bits(own, own->piece[i].off);
+		gap(own, own->behind, own->piece[i].off);
+		own->behind = vdisk_max(own->behind, own->piece[i].end);
+	}
+	gaps_in_bits(own, ~0ull);
+	return true;
+}
+
 /* What other programs put there, of which the format's walk knows nothing. */
 static int pass_more(struct own *own)
 {
@@ -257,14 +404,43 @@ static int pass_more(struct own *own)
 	return 0;
 }
 
+/* Units of a table block at once, as long as each has a bit. */
+static void many(struct own *own, struct vdisk_walker *w,
+		 struct vdisk_many *units)
+{
+	const struct vdisk_repair *ops = vdisk_repair_find(own->image->format);
+	struct vdisk_range one = { .kind = VDISK_RANGE_UNIT };
+	u64 len = own->image->geom.unit_len, mask = len - 1;
+	u32 shift = (u32)__builtin_ctzll(len), i;
+
+	ops->many(&own->image->geom, &w->step, &w->cursor, units);
+	own->report->units += units->nr;
+	for (i = 0; i < units->nr && !own->met; i++) {
+		if (own->phase_known && (units->off[i] & mask) == own->phase) {
+			set_bit_of(own, units->off[i] >> shift);
+			continue;
+		}
+		one.off = units->off[i];
+		one.len = len;
+		add(own, &one);
+	}
+}
+
 static int pass(struct own *own)
 {
+	const struct vdisk_repair *ops = vdisk_repair_find(own->image->format);
+	bool has_many = own->bits && ops && ops->many &&
+			vdisk_pow2(own->image->geom.unit_len);
+	struct vdisk_many units;
+	struct vdisk_walker w;
 	struct vdisk_range range;
-	u64 cursor = 0;
 	int r;
 
+	vdisk_walker_start(&w, own->image);
 	do {
-		r = vdisk_image_walk(own->image, &cursor, &range);
+		if (has_many)
+			many(own, &w, &units);
+		r = vdisk_walker_next(&w, &range);
 		if (r == -EUCLEAN) {
 			if (own->first) {
 				own->report->bad++;
@@ -301,11 +477,20 @@ int own_check(struct vdisk_image *image, const struct own_options *opt,
 		.image = image, .opt = opt, .report = report, .first = true,
 		.room = opt->room ? opt->room : DEFAULT_ROOM,
 	};
+	bool done = false;
 	int r = 0;
 
 	*report = (struct own_report){ 0 };
 	own.piece = out_alloc(own.room, sizeof(*own.piece));
-	do {
+	if (start_bits(&own)) {
+		r = pass(&own);
+		own.first = false;
+		done = r || own.enough || end_bits(&own);
+		free(own.bits);
+		own.bits = NULL;
+		own.nr = 0;
+	}
+	while (!done) {
 		own.from = own.to;
 		own.to = ~0ull;
 		r = pass(&own);
@@ -313,7 +498,8 @@ int own_check(struct vdisk_image *image, const struct own_options *opt,
 			break;
 		end_pass(&own);
 		own.first = false;
-	} while (own.to != ~0ull && !own.enough);
+		done = own.to == ~0ull || own.enough;
+	}
 	free(own.piece);
 	if (!r)
 		gap(&own, own.behind, image->geom.data_end);

@@ -15,13 +15,19 @@
 static struct vdisk_range ranges[MOST];
 static unsigned int nr_ranges;
 
-int vdisk_image_walk(struct vdisk_image *image, u64 *cursor,
-		     struct vdisk_range *range)
+void vdisk_walker_start(struct vdisk_walker *w, struct vdisk_image *image)
 {
+	*w = (struct vdisk_walker){ .image = image };
+}
+
+int vdisk_walker_next(struct vdisk_walker *w, struct vdisk_range *range)
+{
+	struct vdisk_image *image = w->image;
+
 	*range = (struct vdisk_range){ .len = 0 };
-	if (*cursor == nr_ranges)
+	if (w->cursor == nr_ranges)
 		return 0;
-	*range = ranges[(*cursor)++];
+	*range = ranges[w->cursor++];
 	if (range->len != ~0ull)
 		return 0;
 	snprintf(image->fault->text, sizeof(image->fault->text), "Bad entry: 7");

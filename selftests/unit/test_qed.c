@@ -602,6 +602,59 @@ static void test_noise(void)
 	image_free(&img);
 }
 
+/* Many units at once are those that a walk tells one by one. */
+static void test_many(void)
+{
+	struct vdisk_range range;
+	struct vdisk_many many;
+	struct vdisk_step step;
+	struct vdisk_geom geom;
+	struct image img;
+	u64 cursor = 0, after, units, sum, i, l2_at = 12288;
+	u32 told = 0, wrong = 0;
+	int r;
+
+	build(&img, &small);
+	img.len = 1 << 20;
+	put(&img, 4096, l2_at, 8);
+	for (i = 0; i < 100; i++)
+		put(&img, l2_at + i * 8, i % 7 == 3 ? 0 : i % 9 == 4 ? 5000 :
+		    i % 11 == 5 ? 1 : 65536 + (i * 37 % 200) * 4096, 8);
+	open_it(&img, &step, &geom);
+	do {
+		r = STEP(&img, &step, qed_walk(&geom, &step, &cursor, &range));
+		if (!range.len && !r)
+			break;
+		/* With all of the file at hand. */
+		after = cursor;
+		step = (struct vdisk_step){
+			.file_len = img.len, .data_end = geom.data_end,
+			.nr_views = 1, .view = { { 0, (u32)img.len, img.mem } },
+		};
+		vdisk_qed_many(&geom, &step, &after, &many);
+		told += many.nr;
+		sum = 0;
+		for (units = many.nr, i = 0; i < many.nr; i++)
+			sum += many.off[i];
+		while (units && !wrong) {
+			r = STEP(&img, &step, qed_walk(&geom, &step, &cursor,
+						       &range));
+			if (r || range.kind != VDISK_RANGE_UNIT) {
+				wrong++;
+				break;
+			}
+			for (; range.len && units; range.len -= 4096, units--) {
+				sum -= range.off;
+				range.off += 4096;
+			}
+		}
+		wrong += sum != 0;
+	} while (!wrong);
+	T_OK(told > 0 && !wrong && !steps_broken,
+	     t_name("%u units many at a time are those of the walk", told));
+	image_free(&img);
+}
+
 int main(void)
 {
 	test_refusals();
@@ -616,5 +669,6 @@ int main(void)
 	test_discard();
 	test_models();
 	test_noise();
+	test_many();
 	return T_DONE();
 }
