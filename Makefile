@@ -72,9 +72,9 @@ check-long: deps
 	+$(Q)VDISK_LONG=1 selftests/lib/check
 
 # Single rings; several may be named: make unit pure
-unit pure golden crash fuzz style: deps
+unit pure golden crash flip fuzz style: deps
 	+$(Q)$(MAKE) --no-print-directory -C selftests $@
-unit golden crash fuzz: deps tools
+unit golden crash flip fuzz: deps tools
 
 kernel: deps modules tools
 	+$(Q)$(MAKE) --no-print-directory -C selftests $@
@@ -190,7 +190,7 @@ help:
 	@echo '  check-boot   a system that boots from an attached image'
 	@echo '  check-kernels  the kernel tests on the newest kernel of trixie-backports'
 	@echo '  bench        figures'
-	@echo '  unit pure golden crash fuzz kernel style    one ring'
+	@echo '  unit pure golden crash flip fuzz kernel style    one ring'
 	@echo '  shell        a shell in the test VM'
 	@echo '  install uninstall    DESTDIR= PREFIX=$(PREFIX)'
 	@echo '  dkms-install dkms-uninstall    the module by dkms, for each kernel that comes'
@@ -204,5 +204,5 @@ help:
 # Rings are programs that share build directories; make -j is for their parts.
 .NOTPARALLEL:
 .PHONY: all modules tools deps demo check check-long check-debug check-boot \
-	check-kernels bench unit pure golden crash fuzz kernel style shell install install-tools \
+	check-kernels bench unit pure golden crash flip fuzz kernel style shell install install-tools \
 	dkms-source dkms-install dkms-uninstall deb uninstall clean help

@@ -748,15 +748,19 @@ static int try_rounds(struct repair *repair, const struct vdisk_image *on,
 	return rounds(repair, on, *trial);
 }
 
-/* The units in use, and how many of them are sound. */
+/*
+ * The units in use, and how many of them are sound: so many have to be by any
+ * other header, and more than that if no entry is wrong by this one.
+ */
 static int count_units(struct repair *repair, struct vdisk_image *image,
-		       u64 *sound)
+		       u64 *sound, u64 *least)
 {
-	struct own_options opt = { 0 };
 	struct own_report rep;
-	int r = own_check(image, &opt, &rep);
+	u64 faults;
+	int r = count(image, &rep, &faults);
 
 	*sound = rep.units;
+	*least = rep.units + !faults;
 	repair->units = rep.units + rep.bad;
 	return r;
 }
@@ -810,16 +814,16 @@ static int mend_image(struct repair *repair, struct vdisk_image *image)
 	struct vdisk_store *trial;
 	struct vdisk_mend field;
 	char text[120] = "";
-	u64 sound;
+	u64 sound, least;
 	int r;
 
-	r = count_units(repair, image, &sound);
+	r = count_units(repair, image, &sound, &least);
 	if (r)
 		return r;
 	r = try_rounds(repair, image, &trial);
 	if (is_doubtful(repair, r, sound) &&
 	    repair_doubt(image->format, image->store, &image->opts,
-			 image->geom.flags, true, sound, &field, text)) {
+			 image->geom.flags, true, least, &field, text)) {
 		take_back(repair, &was);
 		r = mend_field(repair, image, &field, text, &trial);
 		*text = 0;

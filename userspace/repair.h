@@ -105,8 +105,8 @@ int repair_count_copies(struct vdisk_image *image, u64 *faults);
 
 /*
  * A header field with another value, under which all entries agree. @opens: they
- * do not now, but open() does. @units: sound ones now. True: *@mend writes it,
- * and @text says it.
+ * do not now, but open() does. @units: at least so many are then sound. True:
+ * *@mend writes it, and @text says it.
  */
 bool repair_doubt(const struct vdisk_format *format, struct vdisk_store *store,
 		  const struct vdisk_image_opts *opts, u32 flags, bool opens,
