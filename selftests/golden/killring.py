@@ -1,18 +1,23 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Signals at random moments of verbs that write: killring.py VDISK COUNT SEED
+"""Signals at random moments of verbs that write: killring.py VDISK COUNT SEED [PAPER]
+
+With PAPER, lib/paperdm.c made a library, also of verbs that change a device.
 
 Prints a line for each fault, and last how often the verb was still running. What
 must hold: no image is harmed, an old one is whole or the new one is, and nothing
 is left but what the man page names, .vdisk-PID-N, and that by SIGKILL only.
 """
-import os, random, shutil, signal, subprocess, sys, time
+import json, os, random, shutil, signal, subprocess, sys, time
 
 vdisk, count, seed = os.path.realpath(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 rnd = random.Random(seed)
 SIGNALS = ["KILL", "TERM", "HUP", "QUIT", "USR1", "PIPE", "XFSZ", "INT", "ALRM"]
 HARMLESS = ["USR1", "PIPE", "XFSZ"]
 SIZE = 6 << 20
+paper = os.environ.copy()
+if len(sys.argv) > 4:
+    paper.update(LD_PRELOAD=os.path.realpath(sys.argv[4]), PAPER_DM=os.path.realpath("dm"))
 
 
 def run(*args, **more):
@@ -78,6 +83,9 @@ def commands(fmt):
         more += [(["commit", "c"], "c"), (["rebase", "-b", "e", "c"], "c"),
                  (["snapshot", "a", "new"], "new"),
                  (["rebase", "-b", "", "c"] if fmt != "vhd" else ["resize", "c", "1G"], "c")]
+        if "PAPER_DM" in paper:
+            more += [(["commit", "web"], "web"), (["rebase", "-b", "e", "web"], "web"),
+                     (["resize", "web", "32M"], "web"), (["snapshot", "web", "new"], "web")]
     if fmt in ("qed", "vmdk"):
         more += [(["create", "--force", "-f", fmt, "-b", "a", "e"], "e")]
     return more
@@ -99,13 +107,30 @@ def sound(image, killed, want, faults):
         faults.append("%s holds something else" % image)
 
 
+def device_goes_on(killed, y, faults):
+    with_paper = {"env": paper}
+    for _ in range(100):
+        with open(os.path.join(paper["PAPER_DM"], "web")) as f:
+            lines = f.read().split("\n")
+        if lines[1] == "0":
+            break
+        time.sleep(0.05)
+    if lines[1] != "0" or lines[4] != "-":
+        faults.append("suspended: %s, table besides: %s" % (lines[1], lines[4]))
+        return
+    image = json.loads(run("status", "--json", "web", **with_paper).stdout)["filename"]
+    sound(image, killed, [y], faults)
+    if os.path.exists("new") and os.path.basename(image) != "new" and not killed:
+        faults.append("left: new")
+
+
 def verify(kind, name, status, x, y):
     faults = []
     killed = name == "KILL" and status < 0
     if name in HARMLESS and status:
         faults.append("status %d" % status)
     for entry in os.listdir("."):
-        if entry in ("a", "b", "c", "e") or (entry == "new" and kind == "new"):
+        if entry in ("a", "b", "c", "e") or (entry == "new" and kind in ("new", "web")):
             continue
         if not (killed and entry.startswith(".vdisk-")):
             faults.append("left: " + entry)
@@ -113,7 +138,9 @@ def verify(kind, name, status, x, y):
         sound("new", killed, None, faults)
     elif kind == "new" and status == 0:
         faults.append("nothing was made")
-    if kind == "force":
+    if kind == "web":
+        device_goes_on(killed, y, faults)
+    elif kind == "force":
         sound("a", killed, [y] if status == 0 else [x, y], faults)
     elif os.path.exists("c"):
         sound("c", killed, [y], faults)
@@ -138,9 +165,15 @@ for k in range(count):
     shutil.rmtree("work", ignore_errors=True)
     subprocess.run(["cp", "-a", "--sparse=always", fmt, "work"], check=True)
     os.chdir("work")
+    with_paper = {}
+    if kind == "web":
+        with_paper["env"] = paper
+        shutil.rmtree(paper["PAPER_DM"], ignore_errors=True)
+        os.mkdir(paper["PAPER_DM"])
+        run("attach", "web", "c", env=paper)
     begun = time.monotonic()
     p = subprocess.Popen([vdisk, *args], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                         stderr=subprocess.PIPE, text=True, restore_signals=True)
+                         stderr=subprocess.PIPE, text=True, restore_signals=True, **with_paper)
     # The first time tells how long it takes.
     if key in took:
         started(p)
