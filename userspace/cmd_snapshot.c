@@ -67,17 +67,45 @@ static int show_options(const struct verb_options *opt)
 	return VERB_USAGE;
 }
 
+struct attached_image {
+	struct online *on;
+	bool again;		/* it has changed since the child was made */
+};
+
+/* The first write since it was attached gives a VMDK another content id. */
+static bool is_same_content(const struct online *on, const struct make *make)
+{
+	struct chain chain;
+	bool same = true;
+
+	if (make->kind->parent != &vdisk_vmdk_format)
+		return true;
+	if (!chain_open(&chain, on->image, &on->opt, CHAIN_ALONE))
+		return true;	/* what follows says so, too */
+	if (chain.layer[0].desc)
+		same = chain.layer[0].desc->cid == make->parent_cid;
+	chain_close(&chain);
+	return same;
+}
+
 /*
  * All is made by now, and known to be found: only the names are missing. The
  * device goes on with the child on top, or there is none.
  */
 static bool commit_attached(struct make *make, void *arg)
 {
-	struct online *on = arg;
+	struct attached_image *image = arg;
+	struct online *on = image->on;
 	bool good = false;
 
 	if (!make_sync(make) || !online_suspend(on))
 		return false;
+	/* It cannot be again and again. */
+	image->again = !image->again && !is_same_content(on, make);
+	if (image->again) {
+		online_resume(on);
+		return false;
+	}
 	/* Signals wait; what was made is not theirs to remove any more. */
 	rechain_begin();
 	on->opt.format = make->kind->format;
@@ -94,7 +122,7 @@ static bool commit_attached(struct make *make, void *arg)
 }
 
 static int snapshot(const struct verb_options *opt, const char *image,
-		    struct online *on)
+		    struct attached_image *on)
 {
 	struct verb_options make = *opt;
 	const struct vdisk_format *format;
@@ -121,6 +149,18 @@ static int snapshot(const struct verb_options *opt, const char *image,
 	return r;
 }
 
+static int snapshot_attached(struct online *on)
+{
+	struct attached_image image = { .on = on };
+	int r;
+
+	/* There is one first write. */
+	do {
+		r = snapshot(&on->opt, on->image, &image);
+	} while (image.again);
+	return r;
+}
+
 int cmd_snapshot(const struct verb_options *opt)
 {
 	struct online on;
@@ -131,7 +171,7 @@ int cmd_snapshot(const struct verb_options *opt)
 		return show_options(opt);
 	if (!online_find(&on, opt->args[0], opt, &ok))
 		return snapshot(opt, opt->args[0], NULL);
-	r = ok ? snapshot(&on.opt, on.image, &on) : VERB_FAILED;
+	r = ok ? snapshot_attached(&on) : VERB_FAILED;
 	online_end(&on);
 	return r;
 }

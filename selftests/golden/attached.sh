@@ -155,6 +155,24 @@ refused "commit: the parent is the file that was looked at" \
 eq "nothing is written" "$(sha256sum c a | cut -d ' ' -f 1)" "$(sed -n '2p; 3p' <<<"$sums")"
 cd ..
 
+# The first write gives a VMDK another content id, just before it gets a child.
+prepare vmdk
+rm -rf work dm && cp -a before work && mkdir dm && cd work || exit
+dm attach web a >/dev/null
+cat >stamp.py <<'END'
+import re
+with open("a", "r+b") as f:
+    at = re.search(rb"\nCID=", f.read()).end()
+    f.seek(at)
+    f.write(b"12345678")
+END
+t "snapshot of what is written to for the first time" \
+	env PAPER_RUN="python3 stamp.py" LD_PRELOAD="$paper" "$vdisk" snapshot web new
+t "its child finds it" "$vdisk" map -U new
+eq "the device goes on with it" "$(sed -n '2p; 5p' "$PAPER_DM/web" | tr '\n' ' ')$(grep -c /new "$PAPER_DM/web")" "0 - 1"
+cd ..
+prepare qed
+
 # Many units are given back in parts; where one fails the others are done.
 fresh
 "$vdisk" create -f qed -o cluster_size=4k many 700M

@@ -7,7 +7,8 @@
  *
  * PAPER_FAIL=reload:2,resume:1  these fail, the second one and the first one, in
  * this process; PAPER_KILL=5 kills it behind the fifth thing that it asks for;
- * PAPER_COUNT=FILE tells there how many things were asked for.
+ * PAPER_COUNT=FILE tells there how many things were asked for. PAPER_RUN=COMMAND is
+ * run before the first suspend, as by whoever uses the device.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -179,6 +180,21 @@ void dm_task_destroy(struct dm_task *t)
 	free(t);
 }
 
+/* Without this library. */
+static void use(void)
+{
+	static int done;
+	const char *command = getenv("PAPER_RUN");
+	char text[1024];
+
+	if (!command || done || getpid() != first)
+		return;
+	done = 1;
+	snprintf(text, sizeof(text), "unset LD_PRELOAD; %s", command);
+	if (system(text))
+		abort();
+}
+
 static int change(struct dm_task *t, struct device *dev)
 {
 	switch (t->type) {
@@ -188,6 +204,7 @@ static int change(struct dm_task *t, struct device *dev)
 			t->params);
 		break;
 	case DM_DEVICE_SUSPEND:
+		use();
 		dev->suspended = 1;
 		break;
 	case DM_DEVICE_RESUME:
