@@ -16,12 +16,14 @@ static struct kmem_cache *block_slab;
 static struct shrinker *shrinker;
 
 /*
- * Protects lru and every block's place in it; nr_blocks. Nests inside
- * cache->lock; whoever holds it only tries for a cache->lock.
+ * Protects lru and every block's place in it; nr_blocks and nr_shadows, of the
+ * blocks in it. Nests inside cache->lock; whoever holds it only tries for a
+ * cache->lock.
  */
 static DEFINE_SPINLOCK(blocks_lock);
 static LIST_HEAD(lru);
 static unsigned long nr_blocks;
+static unsigned long nr_shadows;
 
 static void block_free(struct vdisk_block *b)
 {
@@ -67,6 +69,8 @@ static void block_unlink(struct vdisk_block *b)
 	xa_unlock(&cache->blocks);
 	list_del_init(&b->lru);
 	nr_blocks--;
+	if (b->shadow)
+		nr_shadows--;
 }
 
 /* A block that nobody needs, from the cold end; false if @b must stay. */
@@ -112,17 +116,19 @@ static unsigned long evict(unsigned long want, unsigned long scan)
 
 /*
  * What a block takes: its page, itself, and of the index as much as where each
- * unit has a bitmap, and so a leaf of its own; some wait for a grace period.
+ * unit has a bitmap, and so a leaf of its own; some wait for a grace period. One
+ * that was ever dirty has a second page.
  */
 #define BLOCK_COST (PAGE_SIZE + 1536)
 
 static void keep_limit(void)
 {
-	unsigned long limit = ((unsigned long)READ_ONCE(table_cache_mb) << 20) /
-			      BLOCK_COST;
+	unsigned long limit = (unsigned long)READ_ONCE(table_cache_mb) << 20;
+	unsigned long taken = READ_ONCE(nr_blocks) * BLOCK_COST +
+			      READ_ONCE(nr_shadows) * PAGE_SIZE;
 
-	if (READ_ONCE(nr_blocks) > limit)
-		evict(READ_ONCE(nr_blocks) - limit, 64);
+	if (taken > limit)
+		evict(DIV_ROUND_UP(taken - limit, BLOCK_COST), 64);
 }
 
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
@@ -262,11 +268,15 @@ static int block_shadow(struct vdisk_block *b)
 		return -ENOMEM;
 	spin_lock_irq(&b->cache->lock);
 	if (!b->shadow) {
-		b->shadow = page;
+		WRITE_ONCE(b->shadow, page);
 		page = NULL;
+		spin_lock(&blocks_lock);
+		nr_shadows++;
+		spin_unlock(&blocks_lock);
 	}
 	spin_unlock_irq(&b->cache->lock);
 	free_page((unsigned long)page);
+	keep_limit();
 	return 0;
 }
 

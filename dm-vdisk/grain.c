@@ -10,6 +10,7 @@
 #include <linux/zlib.h>
 
 #define WORKSPACES 2		/* that are there even without memory */
+#define IDLE_MOST 8		/* that are kept for the next grain */
 #define DEFLATE_LEVEL 6
 
 static unsigned int grain_cache_mb = 32;
@@ -41,6 +42,69 @@ static void *workspace_alloc(gfp_t gfp, void *size)
 static void workspace_free(void *p, void *size)
 {
 	kvfree(p);
+}
+
+/*
+ * Workspaces are large, and new memory may be zeroed each time: those that were
+ * used last are used first. The list is in their own first bytes.
+ */
+static DEFINE_SPINLOCK(idle_lock);
+static LIST_HEAD(idle);
+static unsigned int nr_idle;
+
+static void *workspace_idle(void)
+{
+	struct list_head *p = NULL;
+
+	spin_lock(&idle_lock);
+	if (nr_idle) {
+		p = idle.next;
+		list_del(p);
+		nr_idle--;
+	}
+	spin_unlock(&idle_lock);
+	return p;
+}
+
+static void *workspace_get(void)
+{
+	return workspace_idle() ?: mempool_alloc(&workspaces, GFP_NOIO);
+}
+
+static void workspace_put(void *p)
+{
+	/* Whoever waits for one of the pool waits until the pool has one. */
+	bool keep = READ_ONCE(workspaces.curr_nr) >= workspaces.min_nr;
+
+	if (keep) {
+		spin_lock(&idle_lock);
+		keep = nr_idle < min(IDLE_MOST, num_online_cpus());
+		if (keep) {
+			list_add((struct list_head *)p, &idle);
+			nr_idle++;
+		}
+		spin_unlock(&idle_lock);
+	}
+	if (!keep)
+		mempool_free(p, &workspaces);
+}
+
+static unsigned long workspace_pages(void)
+{
+	return (unsigned long)workspaces.pool_data >> PAGE_SHIFT;
+}
+
+/* Memory is short: the pool is enough. How many pages that gave. */
+static unsigned long workspaces_drop(void)
+{
+	unsigned long pages = 0;
+	void *p;
+
+	while ((p = workspace_idle())) {
+		kvfree(p);
+		pages += workspace_pages();
+	}
+	return pages;
 }
 
 /* After a grace period, and where vfree() may sleep. */
@@ -151,12 +215,17 @@ static void keep_limit(void)
 
 static unsigned long shrink_count(struct shrinker *s, struct shrink_control *sc)
 {
-	return READ_ONCE(nr_bytes) >> PAGE_SHIFT ?: SHRINK_EMPTY;
+	unsigned long pages = READ_ONCE(nr_bytes) >> PAGE_SHIFT;
+
+	return pages + READ_ONCE(nr_idle) * workspace_pages() ?: SHRINK_EMPTY;
 }
 
 static unsigned long shrink_scan(struct shrinker *s, struct shrink_control *sc)
 {
-	return evict(sc->nr_to_scan << PAGE_SHIFT, 64) >> PAGE_SHIFT;
+	unsigned long done;
+
+	done = evict(sc->nr_to_scan << PAGE_SHIFT, 64) >> PAGE_SHIFT;
+	return done < sc->nr_to_scan ? done + workspaces_drop() : done;
 }
 
 /* Who sees READY sees the bytes: pairs with the release in grain_load(). */
@@ -217,13 +286,13 @@ static int inflate_into(struct vdisk_grain *g, const u8 *stream, u32 len)
 	};
 	int r;
 
-	z.workspace = mempool_alloc(&workspaces, GFP_NOIO);
+	z.workspace = workspace_get();
 	r = zlib_inflateInit2(&z, window_bits(stream, len));
 	if (r == Z_OK) {
 		r = zlib_inflate(&z, Z_FINISH);
 		zlib_inflateEnd(&z);
 	}
-	mempool_free(z.workspace, &workspaces);
+	workspace_put(z.workspace);
 	if (r != Z_STREAM_END)
 		return -EIO;
 	memset(g->data + z.total_out, 0, g->len - z.total_out);
@@ -356,14 +425,14 @@ int vdisk_grain_deflate(const u8 *from, u32 len, u8 *to, u32 room)
 	};
 	int r;
 
-	z.workspace = mempool_alloc(&workspaces, GFP_NOIO);
+	z.workspace = workspace_get();
 	r = zlib_deflateInit2(&z, DEFLATE_LEVEL, Z_DEFLATED, MAX_WBITS,
 			      DEF_MEM_LEVEL, Z_DEFAULT_STRATEGY);
 	if (r == Z_OK) {
 		r = zlib_deflate(&z, Z_FINISH);
 		zlib_deflateEnd(&z);
 	}
-	mempool_free(z.workspace, &workspaces);
+	workspace_put(z.workspace);
 	return r == Z_STREAM_END ? (int)z.total_out : -E2BIG;
 }
 
@@ -426,5 +495,6 @@ void vdisk_grain_module_exit(void)
 	vdisk_shrinker_free(shrinker);
 	rcu_barrier();		/* then all that is to be freed is queued */
 	destroy_workqueue(free_wq);
+	workspaces_drop();
 	mempool_exit(&workspaces);
 }
