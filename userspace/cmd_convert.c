@@ -15,6 +15,7 @@
 #include "make.h"
 #include "out.h"
 #include "rechain.h"
+#include "salvage.h"
 
 #define SPARSE 4096u			/* if the user says nothing */
 #define THREADS 4u			/* the same */
@@ -209,13 +210,17 @@ static bool convert_new(struct make *make, struct chain *from)
 
 static bool convert(struct make *make, const struct verb_options *opt)
 {
+	struct salvage salvage = { 0 };
 	struct chain from;
 	bool good;
 
 	if (!chain_open(&from, opt->args[0], opt, CHAIN_LOCK))
 		return false;
+	make->salvage = opt->salvage ? &salvage : NULL;
 	good = opt->no_create ? convert_into(make, &from, opt)
 			      : convert_new(make, &from);
+	make->salvage = NULL;
+	good &= salvage_end(&salvage, &from);
 	if (good && !opt->out_format)
 		warn_of_name(make->image);
 	chain_close(&from);

@@ -2,10 +2,12 @@
 /* vdisk map: what lies where, with the fields of qemu-img map. */
 #define _GNU_SOURCE
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "chain.h"
 #include "out.h"
+#include "salvage.h"
 
 struct entry {
 	u64 start, sectors;
@@ -14,6 +16,7 @@ struct entry {
 	bool has_off;
 	u64 off;
 	const char *path;
+	char *why;		/* it cannot be read for; owned */
 };
 
 static void entry_of(const struct chain *chain, const struct vdisk_hit *hit,
@@ -69,7 +72,8 @@ static bool join(struct entry *e, const struct entry *next)
 	if (e->has_off != next->has_off || e->depth != next->depth || e->present != next->present ||
 	    e->zero != next->zero || e->data != next->data ||
 	    e->compressed != next->compressed || e->error != next->error ||
-	    e->path != next->path)
+	    e->path != next->path || (e->why && next->why &&
+				      strcmp(e->why, next->why)))
 		return false;
 	if (e->has_off && e->off + e->sectors * VDISK_SECTOR != next->off)
 		return false;
@@ -91,6 +95,8 @@ static void print_json(const struct entry *e, bool first)
 		out_json_bool(obj, "compressed", true);
 	if (e->error)
 		out_json_bool(obj, "error", true);
+	if (e->why)
+		out_json_text(obj, "reason", e->why);
 	if (e->has_off)
 		out_json_num(obj, "offset", e->off);
 	if ((e->data || e->has_off) && e->path)
@@ -118,36 +124,63 @@ static void print_text(const struct entry *e, bool first)
 	printf("%s\n", out_name(e->path ? e->path : ""));
 }
 
+/* An entry that says nothing that can be: so far as it speaks. */
+static void entry_bad(struct chain *chain, u64 sector, struct entry *e)
+{
+	*e = (struct entry){
+		.start = sector, .error = true,
+		.sectors = salvage_length(chain, sector,
+					  chain->disk->size_sec - sector),
+		.why = out_text("%s", chain->fault.text),
+	};
+}
+
+static void print_entry(const struct chain *chain, struct entry *e, bool json,
+			bool first)
+{
+	if (e->why)
+		out_error(chain->image, "%llu bytes at %llu: %s",
+			  (unsigned long long)(e->sectors * VDISK_SECTOR),
+			  (unsigned long long)(e->start * VDISK_SECTOR),
+			  e->why);
+	if (json)
+		print_json(e, first);
+	else
+		print_text(e, first);
+	free(e->why);
+}
+
 static bool map_all(struct chain *chain, bool json)
 {
-	void (*print)(const struct entry *, bool) = json ? print_json
-							 : print_text;
 	struct entry held = { 0 }, next;
 	struct vdisk_hit hit;
-	bool first = true;
+	bool first = true, good = true;
 	u64 sector;
 
 	for (sector = 0; sector < chain->disk->size_sec;
-	     sector += hit.sectors) {
+	     sector += next.sectors) {
 		if (vdisk_disk_map(chain->disk, sector,
 				   chain->disk->size_sec - sector, &hit)) {
-			out_error(chain->image, "%s", chain->fault.text);
-			return false;
+			entry_bad(chain, sector, &next);
+			good = false;
+		} else {
+			entry_of(chain, &hit, sector, &next);
+			look_for_hole(chain, &hit, &next);
 		}
-		entry_of(chain, &hit, sector, &next);
-		look_for_hole(chain, &hit, &next);
-		if (held.sectors && join(&held, &next))
+		if (held.sectors && join(&held, &next)) {
+			free(next.why);
 			continue;
+		}
 		if (held.sectors) {
-			print(&held, first);
+			print_entry(chain, &held, json, first);
 			first = false;
 		}
 		held = next;
 	}
-	print(&held, first);
+	print_entry(chain, &held, json, first);
 	if (json)
 		printf("]\n");
-	return true;
+	return good;
 }
 
 int cmd_map(const struct verb_options *opt)

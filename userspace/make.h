@@ -15,6 +15,7 @@
 #include "reach.h"
 
 struct make;
+struct salvage;
 
 enum make_type {
 	MAKE_TEXT,
@@ -88,6 +89,9 @@ struct make {
 
 	struct make_file *file;	/* the one the user named is the first */
 	unsigned int nr;
+
+	/* Where what cannot be read is noted, or NULL: then it is the end. */
+	struct salvage *salvage;
 
 	/* What is read for the new image, and must not be replaced; or NULL. */
 	const struct reach *sources;
@@ -189,6 +193,12 @@ u64 make_stream_length(const struct make *make, u64 grains, u64 tables);
 bool make_copy_into(const struct make *make, struct chain *from,
 		    struct chain *to);
 bool make_is_zero(const u8 *p, size_t len);
+/*
+ * Sectors of @from, of which the first is @mapped, or could not be. False with
+ * its fault; never with make->salvage.
+ */
+bool make_read(const struct make *make, struct chain *from, u64 sector,
+	       u8 *buf, u64 sectors, bool mapped);
 
 /*
  * What make->sparse says of zeroes. @write is called for each run of bytes, with

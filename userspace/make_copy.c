@@ -9,6 +9,7 @@
 #include "make.h"
 #include "out.h"
 #include "progress.h"
+#include "salvage.h"
 
 #define CHUNK (1ull << 20)
 #define GROW (4u << 20)		/* bytes the files grow by at a time */
@@ -172,6 +173,15 @@ bool make_is_hole(const struct make *make, const struct vdisk_hit *hit)
 	       hit->sectors * VDISK_SECTOR >= make->sparse;
 }
 
+bool make_read(const struct make *make, struct chain *from, u64 sector,
+	       u8 *buf, u64 sectors, bool mapped)
+{
+	if (make->salvage)
+		salvage_read(make->salvage, from, sector, buf, sectors);
+	return make->salvage ||
+	       (mapped && !vdisk_disk_read(from->disk, sector, buf, sectors));
+}
+
 static bool copy(const struct make *make, struct chain *from,
 		 struct target *to, int *r)
 {
@@ -189,7 +199,7 @@ static bool copy(const struct make *make, struct chain *from,
 			n = hit.sectors;
 			continue;
 		}
-		good = good && !vdisk_disk_read(from->disk, sector, buf, n);
+		good = make_read(make, from, sector, buf, n, good);
 		if (!good)
 			break;
 		*r = make_write_sparse(make, buf, n * VDISK_SECTOR, sector,

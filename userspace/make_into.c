@@ -65,7 +65,7 @@ static bool copy(const struct make *make, struct chain *from, struct chain *to,
 			*r = write_over(to, NULL, sector, n);
 			continue;
 		}
-		good = good && !vdisk_disk_read(from->disk, sector, buf, n);
+		good = make_read(make, from, sector, buf, n, good);
 		if (good)
 			*r = make_write_sparse(make, buf, n * VDISK_SECTOR,
 					       sector, write_over, to);

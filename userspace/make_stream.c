@@ -129,18 +129,18 @@ static int end_stream(struct stream *s)
 }
 
 /* The grain at @sector, zeroes behind the disk's end; false if unreadable. */
-static bool read_grain(struct stream *s, struct vdisk_disk *disk, u64 sector,
-		       u8 *plain)
+static bool read_grain(struct stream *s, struct chain *from, u64 sector,
+		       u8 *plain, bool mapped)
 {
-	u64 n = vdisk_min(s->grain_sec, disk->size_sec - sector);
+	u64 n = vdisk_min(s->grain_sec, from->disk->size_sec - sector);
 
 	memset(plain + n * VDISK_SECTOR, 0, (s->grain_sec - n) * VDISK_SECTOR);
-	return !vdisk_disk_read(disk, sector, plain, n);
+	return make_read(s->make, from, sector, plain, n, mapped);
 }
 
 /* One grain goes on its way, unless it is all zeroes; false if unreadable. */
-static bool copy_grain(struct stream *s, struct vdisk_disk *disk, u64 grain,
-		       int *r)
+static bool copy_grain(struct stream *s, struct chain *from, u64 grain,
+		       bool mapped, int *r)
 {
 	struct pack_job *job = pack_room(s->pack);
 
@@ -148,7 +148,7 @@ static bool copy_grain(struct stream *s, struct vdisk_disk *disk, u64 grain,
 		*r = put_grain(s, pack_take(s->pack));
 		job = pack_room(s->pack);
 	}
-	if (!read_grain(s, disk, grain * s->grain_sec, job->plain))
+	if (!read_grain(s, from, grain * s->grain_sec, job->plain, mapped))
 		return false;
 	job->index = grain;
 	if (!make_is_zero(job->plain, s->grain_sec * VDISK_SECTOR))
@@ -163,6 +163,7 @@ static bool copy(struct stream *s, struct chain *from, int *r)
 	const u64 grain_sec = s->grain_sec;
 	u64 grain, next, last = 0;
 	struct vdisk_hit hit;
+	bool mapped;
 
 	for (grain = 0; !*r && grain * grain_sec < disk->size_sec; grain = next) {
 		progress_show("copying", grain * grain_sec, disk->size_sec);
@@ -173,11 +174,11 @@ static bool copy(struct stream *s, struct chain *from, int *r)
 				*r = end_table(s, last);
 		}
 		last = grain / VMDK_MAX_GTES;
-		if (make_map(from, grain * grain_sec, &hit))
-			return false;
-		if (hit.kind == VDISK_ZERO && hit.sectors >= grain_sec)
+		mapped = !make_map(from, grain * grain_sec, &hit);
+		if (mapped && hit.kind == VDISK_ZERO &&
+		    hit.sectors >= grain_sec)
 			next = grain + hit.sectors / grain_sec;
-		else if (!*r && !copy_grain(s, disk, grain, r))
+		else if (!*r && !copy_grain(s, from, grain, mapped, r))
 			return false;
 	}
 	if (!*r)

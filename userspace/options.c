@@ -86,6 +86,8 @@ static const struct verb_option {
 	{ OPT_FORCE, 0, "force", NONE, "", "replace a file that is there" },
 	{ OPT_ALLOW, 0, "allow-path", VALUE, " PATH",
 	  "the image may refer to this file, or to what is beneath it" },
+	{ OPT_SALVAGE, 0, "salvage", NONE, "",
+	  "go on where it cannot be read: zeroes, and exit status 1" },
 	{ OPT_SHARE, 'U', "force-share", NONE, "",
 	  "use the image though others do" },
 	{ OPT_SHRINK, 0, "shrink", NONE, "", "give up data behind the new end" },
@@ -329,6 +331,8 @@ static bool *switch_of(struct verb_options *opt, int key)
 		return &opt->quiet;
 	case OPT_STRICT:
 		return &opt->strict;
+	case OPT_SALVAGE:
+		return &opt->salvage;
 	case OPT_UNSAFE:
 		return &opt->unsafe;
 	case OPT_SHRINK:

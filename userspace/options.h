@@ -37,6 +37,7 @@ enum {
 	OPT_QUIET = 'q',
 	OPT_READ_ONLY = 'r',
 	OPT_REPAIR = 'R',
+	OPT_SALVAGE = 'A',
 	OPT_SHARE = 'U',
 	OPT_SHOW = 'w',
 	OPT_SHRINK = 's',

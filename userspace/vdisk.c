@@ -49,7 +49,7 @@ static const struct verb verbs[] = {
 	  "make an empty image, or a child of another one",
 	  SIZES "; with -b it is\n"
 	  "the parent's unless given. -f FORMAT -o help lists options.\n" },
-	{ "convert", cmd_convert, 2, 2, "fOZmaUxncMWSpqy", "IMAGE OUTPUT",
+	{ "convert", cmd_convert, 2, 2, "fOZmaUxncMWSApqy", "IMAGE OUTPUT",
 	  "copy the disk into a new image of any format",
 	  "With -n the output is there already: a block device, or an image of the format\n"
 	  "-O that is at least as long. -O FORMAT -o help lists options of a new image.\n" },

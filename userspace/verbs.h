@@ -27,6 +27,7 @@ struct verb_options {
 	const char *undo;		/* put back what this one has */
 	bool repair_leaks;		/* nothing but lost space */
 	struct repair *heads;		/* mends headers before an image is opened */
+	bool salvage;			/* convert what can be read */
 	bool unsafe;			/* rebase: change the name only */
 	const struct vdisk_format *format;	/* -f, or NULL: probe */
 	const char *format_option;	/* what says it, if it is not -f */
