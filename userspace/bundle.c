@@ -159,7 +159,7 @@ static char *parse_storages(const struct xml *xml, struct bundle *b)
 static char *parse_parameters(const struct xml *xml, struct bundle *b)
 {
 	const struct xml_node *node = xml_child(xml->root, "Disk_Parameters");
-	char *engine, *what = NULL;
+	char *engine, *state, *what = NULL;
 	u64 padding;
 
 	if (number_of(xml, node, "Disk_size", &b->size_sec) <= 0)
@@ -170,6 +170,10 @@ static char *parse_parameters(const struct xml *xml, struct bundle *b)
 	if (engine && *engine && strcmp(engine, NO_GUID))
 		what = bad_text("Disk is encrypted", engine);
 	free(engine);
+	/* 0 where it is not asleep; what else it says nobody documents. */
+	state = text_of(xml, xml_child(node, "Miscellaneous"), "SuspendState");
+	b->suspended = state && *state && strcmp(state, "0");
+	free(state);
 	return what;
 }
 

@@ -30,6 +30,7 @@ struct bundle {
 	unsigned int nr;
 	char *layer[BUNDLE_MAX_SHOTS];	/* GUIDs, top first */
 	unsigned int nr_layers;
+	bool suspended;		/* a machine that sleeps has it open */
 };
 
 /* NULL, or what is wrong, to be freed. bundle_free() in any case. */

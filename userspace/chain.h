@@ -41,6 +41,7 @@ struct chain_layer {
 	const char *format;	/* as a user calls it */
 	char *path;		/* the file that stands for the layer */
 	char *parent;		/* a parent's name as found, or NULL */
+	const char *why_ro;	/* what describes the layer forbids to write it */
 	struct descriptor *desc;	/* VMDK with a text */
 	u64 text_off;			/* where the text starts in its file */
 	int text_fd;			/* that file, or -1: it is the first part's */

@@ -99,6 +99,8 @@ static int add_image(struct chain *chain, const char *from,
 	return chain_fail_in(chain, -EINVAL, image->file);
 }
 
+static const char suspended[] = "Image belongs to a machine that is suspended";
+
 /* @from: the description's path, which file names are relative to. */
 static int add_layers(struct chain *chain, const char *from,
 		      const struct bundle *bundle, const char *path, bool write)
@@ -107,8 +109,12 @@ static int add_layers(struct chain *chain, const char *from,
 	unsigned int i, j;
 	int r = 0;
 
+	if (bundle->suspended && write)
+		return chain_fail(chain, -EROFS, out_text("%s (see --read-only)",
+							  suspended));
 	for (i = 0; !r && i < bundle->nr_layers; i++) {
-		chain_new_layer(chain, path, "parallels");
+		chain_new_layer(chain, path, "parallels")->why_ro =
+			bundle->suspended && !i ? suspended : NULL;
 		for (j = 0; !r && j < bundle->nr; j++) {
 			s = &bundle->storage[j];
 			r = add_image(chain, from, s,

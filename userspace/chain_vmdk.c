@@ -217,6 +217,7 @@ static int add_extents(struct chain *chain, struct reach_file *file, u64 off,
 	int r;
 
 	layer->desc = desc;
+	layer->why_ro = desc->why_ro;
 	layer->text_off = off;
 	layer->text_fd = file->fd;
 	free(file->path);
@@ -276,6 +277,7 @@ static int open_hosted(struct chain *chain, struct reach_file *file, bool write)
 		return add_extents(chain, file, off, desc, write);
 	layer = chain_new_layer(chain, file->path, "vmdk");
 	layer->desc = desc;
+	layer->why_ro = desc ? desc->why_ro : NULL;
 	layer->text_off = off;
 	r = desc ? check_text(chain, desc, write) :
 		   chain_vmdk_alone(chain, file, &vdisk_vmdk_format, write);

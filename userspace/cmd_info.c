@@ -118,6 +118,15 @@ static const char *layer_name(const struct chain *chain,
 	return layer == &chain->layer[0] ? chain->image : layer->path;
 }
 
+static const char *why_ro(const struct chain_layer *layer)
+{
+	const struct vdisk_geom *geom = &layer->part[0].image->geom;
+
+	if (layer->why_ro)
+		return layer->why_ro;
+	return geom->flags & VDISK_GEOM_RDONLY ? geom->why_ro : NULL;
+}
+
 static struct json_object *info_json(const struct chain *chain,
 				     const struct chain_layer *layer)
 {
@@ -135,8 +144,8 @@ static struct json_object *info_json(const struct chain *chain,
 		out_json_num(obj, "cluster-size",
 			     geom->unit_sec * VDISK_SECTOR);
 	out_json_bool(obj, "dirty-flag", geom->flags & VDISK_GEOM_DIRTY);
-	if (geom->flags & VDISK_GEOM_RDONLY)
-		out_json_text(obj, "read-only-reason", geom->why_ro);
+	if (why_ro(layer))
+		out_json_text(obj, "read-only-reason", why_ro(layer));
 	if (layer->parent)
 		out_json_text(obj, "backing-filename", layer->parent);
 	if (layer + 1 < chain->layer + chain->nr)
@@ -173,8 +182,8 @@ static void info_text(const struct chain *chain,
 		       (unsigned long long)(geom->unit_sec * VDISK_SECTOR));
 	if (geom->flags & VDISK_GEOM_DIRTY)
 		printf("not closed: the image is marked as in use\n");
-	if (geom->flags & VDISK_GEOM_RDONLY)
-		printf("read-only: %s\n", geom->why_ro);
+	if (why_ro(layer))
+		printf("read-only: %s\n", why_ro(layer));
 	if (layer->parent)
 		printf("backing file: %s\n", out_name(layer->parent));
 	if (!layer->desc && !next_fact(layer, 0, &fact))

@@ -140,4 +140,35 @@ bad "more than 1 MiB" "DiskDescriptor.xml is longer than 1 MiB: "
 rm d.hdd/DiskDescriptor.xml
 bad "a directory without a description" "^vdisk: d.hdd: "
 
+# A machine that sleeps would find another disk; one that does not says so, too.
+for state in 0 '' 1 6; do
+	xml 8192 "$(storage 0 8192 "$all")" "$shots" \
+		"<Miscellaneous><CompatLevel>level2</CompatLevel><SuspendState>$state</SuspendState></Miscellaneous>"
+	case $state in
+	0 | '') t "SuspendState '$state'" "$vdisk" table d.hdd ;;
+	*)
+		bad "SuspendState $state" "Image belongs to a machine that is suspended \(see --read-only\)$"
+		eq "SuspendState $state: info says it" "$("$vdisk" info d.hdd | sed -n 's/^read-only: //p')" \
+			"Image belongs to a machine that is suspended" ;;
+	esac
+	reads "SuspendState '$state': is read" want.raw d.hdd
+done
+
+# One image of several, by itself; and where the bundle was before.
+xml 8192 "$(storage 0 8192 "$all")" "$shots"
+why="Piece of a disk, open its description: DiskDescriptor.xml"
+for l in a b c; do
+	refused "$l alone" "$why \(see -f with --read-only\)$" "$vdisk" table d.hdd/$l.hds
+	refused "$l alone, for reading" "$why \(see -f\)$" "$vdisk" table -r d.hdd/$l.hds
+	refused "$l alone, said to be one" "$why \(see --read-only\)$" "$vdisk" table -f parallels d.hdd/$l.hds
+	t "$l alone, said to be one, for reading" "$vdisk" table -r -f parallels d.hdd/$l.hds
+	t "$l alone: info" "$vdisk" info d.hdd/$l.hds
+done
+xml 8192 "$(storage 0 8192 "$(image "$C" Compressed a.hds)")" "$(shot "$C" "$Z")"
+t "the only image of a disk" "$vdisk" table d.hdd/a.hds
+xml 8192 "$(storage 0 8192 "${all//<File>/<File>/Users/x/Parallels/d.hdd/}")" "$shots"
+reads "absolute names of files that were moved" want.raw d.hdd
+xml 8192 "$(storage 0 8192 "${all//<File>/<File>C:\\VMs\\d.hdd\\}")" "$shots"
+reads "and of another system" want.raw d.hdd
+
 ktap_end

@@ -33,6 +33,7 @@ read_only()
 	done
 	reads "$1: is read" want.raw "$3"
 	t "$1: a table for reading" "$vdisk" table -r "$3"
+	eq "$1: info says it" "$("$vdisk" info "$3" | sed -n 's/^read-only: //p')" "$2"
 }
 
 tracked="Changes of this VMDK are tracked elsewhere"
