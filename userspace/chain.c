@@ -177,7 +177,9 @@ int chain_add_part(struct chain *chain, struct reach_file *file,
 		   const struct vdisk_format *format,
 		   const struct vdisk_image_opts *opts)
 {
-	struct chain_part part = { .format = format, .fd = file->fd };
+	struct chain_part part = {
+		.format = format, .fd = file->fd, .moved = chain->moved,
+	};
 	struct vdisk_image_opts look = *opts;
 	int r;
 
@@ -269,7 +271,11 @@ int chain_find(struct chain *chain, const char *from, const char *name,
 			break;
 		if (!first)
 			first = out_text("%s", chain->reach.why);
+		/* It is there, only not allowed: no other file is meant. */
+		if (*name == '/' && !access(name, F_OK))
+			break;
 	}
+	chain->moved = !r && i && !strchr(names.name[i], '/');
 	while (names.nr)
 		free(names.name[--names.nr]);
 	if (r)

@@ -31,6 +31,7 @@ struct chain_part {
 	struct vdisk_store *store;
 	struct vdisk_image *image;
 	u64 sectors;
+	bool moved;			/* as chain->moved says */
 	u64 offset_sec;			/* raw: where it starts in the file */
 };
 
@@ -57,6 +58,7 @@ struct chain {
 	const struct verb_options *opt;
 	unsigned int flags;
 	char *why;			/* of the last failure */
+	bool moved;			/* chain_find() took a file of that name */
 	int parent_err;			/* CHAIN_SOFT: of a parent; why says it */
 };
 

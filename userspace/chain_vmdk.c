@@ -109,6 +109,7 @@ static const struct chain_part *same_file(const struct chain *chain,
 static int claim_piece(struct chain *chain, struct reach_file *file,
 		       const struct descriptor_extent *e, bool write)
 {
+	const struct chain_layer *layer = &chain->layer[chain->nr - 1];
 	const struct chain_part *part, *first;
 	unsigned int i = 0;
 
@@ -116,9 +117,16 @@ static int claim_piece(struct chain *chain, struct reach_file *file,
 	if (!first)
 		return reach_claim(&chain->reach, file) ?
 			chain_fail_reach(chain, -ELOOP) : 0;
-	for (part = first; write && part; i++) {
+	for (part = first; part; i++) {
 		part = same_file(chain, file, &i);
-		if (part && e->offset_sec < part->offset_sec + part->sectors &&
+		/* Files of one name from several directories were one here. */
+		if (part && (part->moved || chain->moved) &&
+		    strcmp(layer->desc->extent[i].file, e->file))
+			return chain_fail(chain, -EINVAL,
+					  out_text("%s: Another name leads to "
+						   "the same file",
+						   out_name(e->file)));
+		if (part && write && e->offset_sec < part->offset_sec + part->sectors &&
 		    part->offset_sec < e->offset_sec + e->sectors)
 			return chain_fail(chain, -EINVAL,
 					  out_text("Two extents have sector "

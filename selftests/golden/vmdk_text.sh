@@ -182,6 +182,18 @@ for name in "$tmp/gone/a.raw" /vmfs/volumes/5f0/vm/a.raw 'D:\vm\a.raw' 'd:/vm/a.
 	eq "the file beside the text: $name" "$(table d.vmdk)" \
 		"0 8 vdisk rw 1 1 8 raw 1 $PWD/a.raw"
 done
+text "RW 8 FLAT \"$tmp/other/a.raw\" 0"
+cp a.raw ../other/a.raw
+refused "a file that is there and not allowed is no file that was moved" \
+	"$tmp/other/a.raw is an absolute path \(see --allow-path\)$" "$vdisk" table d.vmdk
+rm ../other/a.raw
+text 'RW 8 FLAT "/x/1/a.raw" 0' 'RW 8 FLAT "/x/2/a.raw" 0'
+refused "two files of one name that were moved" \
+	"^vdisk: d.vmdk: /x/2/a.raw: Another name leads to the same file$" "$vdisk" table -r d.vmdk
+text 'RW 8 FLAT "a.raw" 0' 'RW 8 FLAT "/x/2/a.raw" 8'
+refused "nor is one of them the other" "Another name leads to the same file$" "$vdisk" table -r d.vmdk
+text 'RW 8 FLAT "/x/1/a.raw" 0' 'RW 8 FLAT "/x/1/a.raw" 8'
+t "two ranges of a file that was moved" "$vdisk" table d.vmdk
 cp c.raw sub/c.raw
 text 'RW 8 FLAT "sub\c.raw" 0'
 eq "Windows' separator" "$(table d.vmdk)" "0 8 vdisk rw 1 1 8 raw 1 $PWD/sub/c.raw"
