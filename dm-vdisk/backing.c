@@ -157,6 +157,12 @@ void vdisk_backing_start(struct vdisk_backing *b)
 		invalidate_mapping_pages(b->file->f_mapping, 0, -1);
 }
 
+void vdisk_backing_stop(struct vdisk_backing *b)
+{
+	if (b->dev && !b->file)
+		invalidate_bdev(b->dev->bdev);
+}
+
 /* As vdisk_backing_touch(), the file system being held from freezing. */
 static void set_times(struct vdisk_backing *b)
 {

@@ -155,6 +155,12 @@ bool vdisk_backing_handed_over(const struct vdisk_backing *b);
 void vdisk_backing_start(struct vdisk_backing *b);
 
 /*
+ * After the last I/O before a suspend: who reads a block device through its page
+ * cache gets what is on it, and not what was before we wrote beside that. May sleep.
+ */
+void vdisk_backing_stop(struct vdisk_backing *b);
+
+/*
  * Set the times of a file that was written since they were set last: single
  * writes leave them alone. Unless @settle, at most once a minute, and not while
  * the file system is frozen, which @settle waits for. May sleep.

@@ -324,6 +324,7 @@ void vdisk_image_stop_all(struct vdisk *v)
 {
 	struct vdisk_layer *top = &v->layer[v->nr_layers - 1];
 	bool failed = READ_ONCE(v->failed), lost = false;
+	struct vdisk_backing *b;
 	unsigned int l, i;
 
 	for (i = 0; i < top->nr; i++)
@@ -331,6 +332,8 @@ void vdisk_image_stop_all(struct vdisk *v)
 			lost = true;
 	if (lost && !failed)
 		stop_failed(v);
+	list_for_each_entry(b, &v->backings, link)
+		vdisk_backing_stop(b);
 	for (l = 0; l < v->nr_layers; l++)
 		for (i = 0; i < v->layer[l].nr; i++)
 			image_forget(v->layer[l].image[i]);

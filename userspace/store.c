@@ -207,6 +207,8 @@ int vdisk_store_file(int fd, struct vdisk_store **store)
 	if (S_ISBLK(st.st_mode)) {
 		if (ioctl(fd, BLKGETSIZE64, &len))
 			return -errno;
+		/* The module writes beside the pages that others have read. */
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	} else if (S_ISREG(st.st_mode)) {
 		len = (u64)st.st_size;
 	} else {
