@@ -8,7 +8,8 @@
   logwrites.py states LOG FILE JOURNAL SEED MOST TORN OUT COMMAND...
       At most MOST flushes after the mark "start", evenly chosen: what a disk
       holds that loses power at that flush, and some time after it, when it has
-      some parts of the later writes, TORN bytes each, and lacks others. COMMAND
+      some parts of the later writes, TORN bytes each, and lacks others. With 0
+      for MOST: at each single write after "start", with all before it. COMMAND
       has to read the disk in the image on FILE and leave it in OUT, which must
       be as JOURNAL has it (stamps.py; the marks are what its writer sends).
 
@@ -154,9 +155,22 @@ class States:
         wrong = done.stdout if done.returncode else stamps.verify(
             self.journal, self.out, ops, flushes)
         if wrong:
-            sys.exit("entry %d of %d, %s: %s" %
-                     (position, len(self.entries), what, wrong))
+            last = self.entries[position - 1]
+            sys.exit("entry %d of %d (%d sectors at %d), %s: %s" %
+                     (position, len(self.entries), last.sectors, last.sector,
+                      what, wrong))
         self.tried += 1
+
+    def run_every(self):
+        started = False
+        for i, entry in enumerate(self.entries):
+            started |= entry.mark == "start"
+            self.apply(entry)
+            if started and entry.sectors and not entry.mark:
+                self.verify(i + 1, "all of them")
+        if not self.tried:
+            sys.exit("no write after the start")
+        print("%d states, %d flushes acknowledged" % (self.tried, len(self.flushes)))
 
     def run(self, most):
         start = next(i for i, e in enumerate(self.entries) if e.mark == "start")
@@ -192,7 +206,11 @@ def main():
         each(*sys.argv[2:6], sys.argv[6:])
     elif sys.argv[1:2] == ["states"] and len(sys.argv) > 9:
         log, path, journal, seed, most, torn, out, *command = sys.argv[2:]
-        States(log, path, journal, int(seed), int(torn), out, command).run(int(most))
+        states = States(log, path, journal, int(seed), int(torn), out, command)
+        if int(most):
+            states.run(int(most))
+        else:
+            states.run_every()
     else:
         sys.exit(__doc__)
 

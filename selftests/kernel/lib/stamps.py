@@ -58,9 +58,9 @@ class Writer:
         self.mark = opt.get("mark")
         self.go_on = opt.get("errors")
         self.errors = 0
-        ops, _ = parse(log) if os.path.exists(log) else ([], [])
+        ops, flushes = parse(log) if os.path.exists(log) else ([], [])
         self.number = len(ops)
-        self.flushes = 0
+        self.flushes = len(flushes)
         self.journal = Journal(log)
         self.memory = [mmap.mmap(-1, self.most * SECTOR) for _ in range(THREADS)]
         self.pool = concurrent.futures.ThreadPoolExecutor(THREADS)
