@@ -350,7 +350,7 @@ static bool is_called_piece(const char *path)
 int chain_vmdk_alone(struct chain *chain, const struct reach_file *file,
 		     const struct vdisk_format *format, bool write)
 {
-	char *name, *what = NULL;
+	char *name, *parent, *what = NULL;
 	bool cowd = format == &vdisk_cowd_format;
 
 	if (chain->flags & CHAIN_PIECE ||
@@ -358,14 +358,16 @@ int chain_vmdk_alone(struct chain *chain, const struct reach_file *file,
 	     format != &vdisk_vmdk_format))
 		return 0;
 	name = lister(file->path);
+	parent = cowd ? named_in_cowd(file) : NULL;
 	if (name)
 		what = out_text("Piece of a disk, open its descriptor: %s",
 				out_name(strrchr(name, '/') + 1));
-	else if (cowd && (name = named_in_cowd(file)))
+	else if (parent)
 		what = out_text("Piece of a disk without its descriptor, its "
-				"parent is %s", out_name(name));
+				"parent is %s", out_name(parent));
 	else if (is_called_piece(file->path))
 		what = out_text("Piece of a disk without its descriptor");
+	free(parent);
 	free(name);
 	return what ? chain_alone(chain, write, what) : 0;
 }

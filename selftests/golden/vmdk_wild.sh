@@ -181,7 +181,7 @@ done
 text x.vmdk 'RW 2048 FLAT "d-flat.vmdk" 0'
 { printf '\xef\xbb\xbf'; cat x.vmdk; } >bom.vmdk
 reads "a byte-order mark" want.raw bom.vmdk
-IFS=: read -r at new file < <("$vdisk" table bom.vmdk | sed -n 's/.* 1 stamp=//p')
+IFS=: read -r at _ file < <("$vdisk" table bom.vmdk | sed -n 's/.* 1 stamp=//p')
 eq "a byte-order mark: where the id is" "$(dd if="$file" bs=1 skip="${at:-0}" count=8 status=none)" 12345678
 { printf '\xff\xfe'; iconv -f UTF-8 -t UTF-16LE x.vmdk; } >wide.vmdk
 read_only "UTF-16" "Descriptor is UTF-16, which is only read" wide.vmdk
