@@ -88,12 +88,13 @@ for how in '>/dev/full' '>&-' '>&- 2>&- <&-'; do
 done
 
 # A table that was loaded by hand holds no locks.
+"$vdisk" create -f qed src.qed 8M
 "$vdisk" snapshot q0.qed top.qed
 "$vdisk" table top.qed | dmsetup create "$dm-3"
 defer dm_gone "$dm-3"
 sums=$(sha256sum q0.qed top.qed)
 for args in 'resize top.qed 16M' 'commit top.qed' "rebase -b '' top.qed" 'check --repair top.qed' \
-	'create --force -f qed top.qed 1M' 'convert --force -O qed p.qed top.qed' \
+	'create --force -f qed top.qed 1M' 'convert --force -O qed src.qed top.qed' \
 	'create --force -f qed q0.qed 1M' "attach $dm-4 top.qed" 'resize q0.qed 16M'; do
 	one "$args: below a device" "Image is attached: $dm-3" eval "\"\$vdisk\" $args"
 done
