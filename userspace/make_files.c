@@ -127,7 +127,7 @@ static bool check_path(const struct make *make, const char *path,
 		       struct make_file *file)
 {
 	const char *fault;
-	struct stat st;
+	struct stat st, to;
 
 	if (make->nowhere || lstat(path, &st)) {
 		if (!make->nowhere && errno != ENOENT)
@@ -140,6 +140,10 @@ static bool check_path(const struct make *make, const char *path,
 		if (!file->path || stat(file->path, &st))
 			return fail(path, errno);
 	} else {
+		/* What is in /dev/mapper are links. */
+		if (S_ISLNK(st.st_mode) && !stat(path, &to) &&
+		    S_ISBLK(to.st_mode))
+			st = to;
 		file->path = out_text("%s", path);
 	}
 	fault = old_fault(make, &st);
