@@ -434,6 +434,7 @@ static int pass(struct own *own)
 	struct vdisk_many units;
 	struct vdisk_walker w;
 	struct vdisk_range range;
+	u64 done = 0;
 	int r;
 
 	vdisk_walker_start(&w, own->image);
@@ -463,8 +464,13 @@ static int pass(struct own *own)
 					     own->image->geom.unit_len);
 		if (range.len)
 			add(own, &range);
-		if (own->opt->progress && range.kind == VDISK_RANGE_UNIT)
-			progress_show(own->opt->progress, range.sector,
+		if (range.kind == VDISK_RANGE_UNIT)
+			done = vdisk_max(done, range.sector);
+		/* Units that were looked at many at a time tell no sector. */
+		done = vdisk_max(done, own->report->units *
+				       own->image->geom.unit_sec);
+		if (own->opt->progress)
+			progress_show(own->opt->progress, done,
 				      own->image->geom.size_sec);
 	} while (range.len && !own->enough);
 	return pass_more(own);

@@ -21,12 +21,13 @@ make_tree "$tree" 60 3
 find "$tree" -exec touch -a -d '1 hour' {} +
 
 # mke2fs writes the same for the same words, and its -d copies a tree without
-# a mount, whose block allocation is nobody's promise.
+# a mount, whose block allocation is nobody's promise. A device tells it of stripes,
+# a raw file does not: they are given.
 make_fs()
 {
 	E2FSPROGS_FAKE_TIME=1700000000 mkfs.ext4 -q -F -d "$tree" \
 		-U 6d6b0000-0000-4000-8000-000000000001 \
-		-E nodiscard,hash_seed=6d6b0000-0000-4000-8000-000000000002 "$1" 24M
+		-E nodiscard,stride=1,stripe_width=512,hash_seed=6d6b0000-0000-4000-8000-000000000002 "$1" 24M
 }
 
 disk_size=$((40 << 20))

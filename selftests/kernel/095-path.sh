@@ -148,7 +148,7 @@ calls()
 no_lock()
 {
 	! grep -E '^[^ ]*(lock|mutex|down_|alloc|queue|free|wait|wake)' "$dir/calls" |
-		grep -vE '^(_*s?rcu_read_(un)?lock|memalloc_noio_(save|restore)) '
+		grep -vE '^(_*s?rcu_read_(un)?lock|memalloc_noio_(save|restore)|block_off) '
 }
 
 trace_of()
