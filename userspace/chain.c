@@ -86,10 +86,22 @@ void chain_drop_layer(struct chain *chain)
 		close(layer->text_fd);
 }
 
-/* What is repaired, or is to become a copy, nobody else may have. */
+/* What this program writes nobody else may have, whatever the user says. */
+static bool is_ours(const struct chain *chain, bool write)
+{
+	return write && !(chain->flags & CHAIN_LEND);
+}
+
+/* But the device that it is changed for has it. */
+static bool may_share(const struct chain *chain, bool write)
+{
+	return chain->opt->device_locks ||
+	       (chain->opt->force_share && !is_ours(chain, write));
+}
+
 static const char *share_hint(const struct chain *chain, bool write)
 {
-	return chain->opt->repair || (write && chain->opt->no_create) ?
+	return chain->opt->repair || is_ours(chain, write) ?
 	       "" : " (see --force-share)";
 }
 
@@ -99,7 +111,7 @@ int chain_lock(struct chain *chain, int fd, bool write)
 	char name[DMCTL_NAME_MAX];
 	int r;
 
-	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
+	if (!(chain->flags & CHAIN_LOCK) || may_share(chain, write))
 		return 0;
 	r = lock_image(fd, write);
 	out_note(OUT_DEBUG, chain->image, "File %d: lock to %s: %s", fd,
@@ -156,7 +168,7 @@ static int ask_holders(struct chain *chain, const struct reach_file *file)
 	struct stat st;
 	int r = 0;
 
-	if (!(chain->flags & CHAIN_LOCK) || chain->opt->force_share)
+	if (!(chain->flags & CHAIN_LOCK) || may_share(chain, true))
 		return 0;
 	if (repair_attached(file->fd, name, sizeof(name)))
 		return chain_fail(chain, -EBUSY,

@@ -18,9 +18,12 @@ enum chain_flags {
 	CHAIN_LOCK = 1 << 1,	/* refuse what others have locked */
 	CHAIN_ALONE = 1 << 2,	/* do not look for parents */
 	CHAIN_SOFT = 1 << 3,	/* a parent that cannot be had is no failure */
-	CHAIN_LOOK = 1 << 5,	/* headers only: what they say though damaged */
 	CHAIN_PIECE = 1 << 4,	/* nor is a piece of a disk: the caller looks */
 	CHAIN_CHECKED = 1 << 5,	/* chain_check() has nothing to look for */
+	CHAIN_LOOK = 1 << 6,	/* headers only: what they say though damaged */
+	CHAIN_LEND = 1 << 7,	/* to a device, not to be written here: the user may
+				 * say that it is shared
+				 */
 };
 
 /* A piece of a layer. */

@@ -262,7 +262,8 @@ static bool finish(const char *name, const struct verb_options *opt)
 int cmd_attach(const struct verb_options *opt)
 {
 	const char *fault;
-	unsigned int flags = CHAIN_LOCK | (opt->read_only ? 0 : CHAIN_WRITE);
+	unsigned int flags = CHAIN_LOCK | CHAIN_LEND |
+			     (opt->read_only ? 0 : CHAIN_WRITE);
 	const char *given = opt->nr_args > 1 ? opt->args[0] : NULL;
 	const char *image = opt->args[opt->nr_args - 1];
 	struct chain chain;

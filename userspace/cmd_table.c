@@ -8,7 +8,8 @@
 
 int cmd_table(const struct verb_options *opt)
 {
-	unsigned int flags = CHAIN_LOCK | (opt->read_only ? 0 : CHAIN_WRITE);
+	unsigned int flags = CHAIN_LOCK | CHAIN_LEND |
+			     (opt->read_only ? 0 : CHAIN_WRITE);
 	struct chain chain;
 	char *table = NULL;
 

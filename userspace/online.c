@@ -102,7 +102,7 @@ static void keep_options(struct online *on, const struct line *line)
 	char *text = option_of(on->dev.params, " commit="), *key;
 	unsigned int k;
 
-	opt->force_share = true;	/* the device holds the locks */
+	opt->device_locks = true;
 	opt->commit_given = text;
 	if (text)
 		opt->commit_ms = (unsigned int)strtoul(text, NULL, 10);

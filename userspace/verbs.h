@@ -19,6 +19,7 @@ extern const char *const verb_space[VERB_SPACE];
 struct verb_options {
 	bool json;
 	bool read_only;
+	bool device_locks;	/* the device holds the image's locks: take none */
 	bool force_share;		/* do not look at locks */
 	bool shrink;			/* data may be lost */
 	bool repair;

@@ -17,6 +17,7 @@ cp good.vhd torn.vhd
 printf x | dd of=torn.vhd bs=1 seek=70 conv=notrunc status=none
 for closed in '<&-' '>&-' '2>&-' '<&- >&-' '<&- 2>&-' '>&- 2>&-' '<&- >&- 2>&-'; do
 	cp torn.vhd i.vhd
+	rm -f i.vhd.vdisk-undo
 	eval "\"\$vdisk\" check --repair i.vhd $closed" >/dev/null 2>&1
 	eq "check --repair $closed: the footer is as it was" "$(sha i.vhd)" "$(sha good.vhd)"
 	rm -f new.raw
