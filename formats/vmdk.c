@@ -259,7 +259,8 @@ static int set_dirs(struct vdisk_step *step,
 /*
  * Most extents are made with all their tables, one behind the other behind the
  * directory: where its first entry says so, that is no place for a grain. But it
- * does not reach over where the grains are said to start.
+ * does not reach over where the grains are said to start; a directory behind that
+ * came later, as a resize makes one, and grains may follow its first table.
  */
 static int set_tables(struct vdisk_step *step, struct vdisk_geom *geom,
 		      enum vmdk_priv which)
@@ -273,7 +274,7 @@ static int set_tables(struct vdisk_step *step, struct vdisk_geom *geom,
 			  0);
 	geom->priv[which + 1] = len;
 	/* A stream's records say themselves what they are. */
-	if (geom->priv[VMDK_FOOTER_OFF])
+	if (geom->priv[VMDK_FOOTER_OFF] || geom->priv[OVERHEAD] <= off)
 		return 0;
 	p = vdisk_want(step, off, VMDK_ENTRY_LEN);
 	if (!p)
@@ -283,8 +284,7 @@ static int set_tables(struct vdisk_step *step, struct vdisk_geom *geom,
 	one = vdisk_align(geom->priv[VMDK_GTES] * VMDK_ENTRY_LEN, VDISK_SECTOR,
 			  0);
 	end = off + len + geom->priv[VMDK_GDES] * one;
-	if (geom->priv[OVERHEAD] > off)
-		end = vdisk_min(end, geom->priv[OVERHEAD]);
+	end = vdisk_min(end, geom->priv[OVERHEAD]);
 	geom->priv[which + 1] = vdisk_max(len, end - off);
 	return 0;
 }
