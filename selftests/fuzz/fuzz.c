@@ -359,10 +359,14 @@ static int map(struct fuzz *fz, u64 sector, u64 sectors, struct vdisk_extent *e)
 	       ull(e->sectors), ull(sectors));
 	demand(e->kind <= VDISK_ERROR, "kind %d", e->kind);
 	if (e->kind == VDISK_DATA)
-		/* raw: the last sector may be there in part */
+		/*
+		 * Units may lie wherever nothing else is: data_off is for new
+		 * ones. The header is in the first sector of all that have one.
+		 * raw: the last sector may be there in part.
+		 */
 		demand(within(e->off, e->sectors * VDISK_SECTOR,
 			      fz->geom.flags & VDISK_GEOM_NO_ALLOC
-				      ? 0 : fz->geom.data_off,
+				      ? 0 : VDISK_SECTOR,
 			      vdisk_align(fz->file_len, VDISK_SECTOR, 0)),
 		       "data at %llu, %llu sectors", ull(e->off),
 		       ull(e->sectors));
