@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=1G disk=128M disk=128M,logical=4096 timeout=600
+# VM: disk=1G disk=128M disk=128M,logical=4096 timeout=900 long
 #
 # What users of losetup, cryptsetup and qemu-nbd do with devices: names that are
 # found by themselves, who has a file, a disk restored to a block device. And the
