@@ -69,6 +69,7 @@ static const char *image_refusal(const struct vdisk_image *image, bool base,
 static int image_check(struct vdisk_image *image, bool base, bool start,
 		       bool marked, const char **why)
 {
+	char number[VDISK_NUMBER_MAX];
 	struct vdisk_feed feed;
 	int r;
 
@@ -76,9 +77,10 @@ static int image_check(struct vdisk_image *image, bool base, bool start,
 	r = image_geometry(image, &feed);
 	if (r == -EUCLEAN) {
 		*why = feed.step.why ?: *why;
-		DMERR("%s: %s: %s: %llu", vdisk_name(image->v),
+		vdisk_step_number(&feed.step, number);
+		DMERR("%s: %s: %s: %s", vdisk_name(image->v),
 		      image->backing ? image->backing->path : "-", *why,
-		      feed.step.value);
+		      number);
 		r = -EINVAL;
 	} else if (!r) {
 		*why = image_refusal(image, base, start, marked);

@@ -54,6 +54,7 @@ int vdisk_lookup_image(struct vdisk_image *image, u64 sector, u64 sectors,
 	l.step.nr_views = 0;
 	l.step.show = show_cached;
 	l.step.why = NULL;
+	l.step.sum = false;
 	rcu_read_lock();
 	do {
 		seq = read_seqcount_begin(&image->seq);

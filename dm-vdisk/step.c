@@ -68,12 +68,26 @@ void vdisk_feed_done(struct vdisk_feed *feed)
 	vdisk_feed_reset(feed);
 }
 
+void vdisk_step_number(const struct vdisk_step *step,
+		       char text[VDISK_NUMBER_MAX])
+{
+	if (step->sum)
+		snprintf(text, VDISK_NUMBER_MAX,
+			 "sum 0x%08llx, of the bytes 0x%08llx", step->value,
+			 step->right);
+	else
+		snprintf(text, VDISK_NUMBER_MAX, "%llu", step->value);
+}
+
 void vdisk_image_complain(const struct vdisk_image *image,
 			  const struct vdisk_step *step)
 {
-	DMERR_LIMIT("%s: %s: %s: %llu", vdisk_name(image->v),
+	char number[VDISK_NUMBER_MAX];
+
+	vdisk_step_number(step, number);
+	DMERR_LIMIT("%s: %s: %s: %s", vdisk_name(image->v),
 		    image->backing ? image->backing->path : image->format->name,
-		    step->why ?: "Format broke its contract", step->value);
+		    step->why ?: "Format broke its contract", number);
 }
 
 int vdisk_image_refused(const struct vdisk_image *image,

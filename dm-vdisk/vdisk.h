@@ -338,6 +338,10 @@ void vdisk_feed_init(struct vdisk_feed *feed, struct vdisk_image *image);
 void vdisk_feed_reset(struct vdisk_feed *feed);
 int vdisk_feed_bytes(struct vdisk_feed *feed);
 void vdisk_feed_done(struct vdisk_feed *feed);
+/* What is told beside the phrase of a step: a checksum with what it should be. */
+#define VDISK_NUMBER_MAX 64
+void vdisk_step_number(const struct vdisk_step *step,
+		       char text[VDISK_NUMBER_MAX]);
 void vdisk_image_complain(const struct vdisk_image *image,
 			  const struct vdisk_step *step);
 int vdisk_image_refused(const struct vdisk_image *image,

@@ -96,7 +96,8 @@ static bool create_child(struct make *make, const struct verb_options *opt)
 	const char *format = make_text(make, "backing_fmt");
 	struct verb_options parent = {
 		.allow = opt->allow, .nr_allow = opt->nr_allow,
-		.force_share = opt->force_share, .format_option = "-F",
+		.force_share = opt->force_share,
+		.device_locks = opt->device_locks, .format_option = "-F",
 	};
 	struct chain chain;
 	bool good = false;

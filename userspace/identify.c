@@ -46,7 +46,7 @@ bool identify(const char *image, const struct verb_options *opt,
 	chain_close(&chain);
 	if (good)
 		return true;
-	if (opt->force_share) {
+	if (opt->force_share || opt->device_locks) {
 		out_error(image, "Image has no id, and gets none while others "
 			  "use it");
 		return false;
