@@ -33,6 +33,58 @@ static bool stop(void *arg, const char *what)
 	return false;
 }
 
+struct behind {
+	struct vdisk_store *store;
+	bool data;		/* or it cannot be read */
+};
+
+static void note_data(void *arg, u64 from, u64 to)
+{
+	struct behind *behind = arg;
+	u8 buf[VDISK_BLOCK];
+	size_t n, i;
+
+	for (; from < to && !behind->data; from += n) {
+		n = vdisk_min(to - from, sizeof(buf));
+		if (vdisk_store_read(behind->store, from, buf, n))
+			behind->data = true;
+		for (i = 0; i < n && !behind->data; i++)
+			behind->data = buf[i];
+	}
+}
+
+/*
+ * Would a disk of this length end before something that it holds? That is an
+ * entry behind its end, or bytes that nobody owns then, as some tables are only
+ * read as far as the disk goes.
+ */
+static bool cuts_data(const struct search *s, struct vdisk_store *trial)
+{
+	struct behind behind = { .store = trial };
+	struct own_options own = { .gap = note_data, .arg = &behind };
+	struct vdisk_fault fault;
+	struct vdisk_image *image;
+	struct vdisk_range range;
+	struct own_report rep;
+	u64 cursor = 0, last;
+	int r;
+
+	if (vdisk_image_open(&image, s->format, trial, s->opts, &fault))
+		return true;
+	do {
+		r = vdisk_image_walk(image, &cursor, &range);
+		if (r || range.kind != VDISK_RANGE_UNIT || !range.len)
+			continue;
+		last = range.sector + vdisk_div(range.len - 1,
+						image->geom.unit_len) *
+				      image->geom.unit_sec;
+		behind.data |= last >= image->geom.size_sec;
+	} while (!r && range.len && !behind.data);
+	behind.data |= r || own_check(image, &own, &rep);
+	vdisk_image_drop(image);
+	return behind.data;
+}
+
 /* What the image is with what the trial says: true if all agrees. */
 static bool look(const struct search *s, struct vdisk_store *trial, bool size,
 		 struct own_report *rep)
@@ -84,7 +136,8 @@ static void try_value(struct search *s, const struct vdisk_field *f, u64 was,
 	trial = repair_trial_new(s->store);
 	vdisk_store(bytes, value, f->width, f->big);
 	if (!vdisk_store_write(trial, f->off, bytes, f->width) &&
-	    look(s, trial, f->size, &rep)) {
+	    look(s, trial, f->size, &rep) &&
+	    (!f->size || value > was || !cuts_data(s, trial))) {
 		better = s->field ? compare(&rep, &s->best) : 1;
 		s->tie = better > 0 ? false : s->tie || !better;
 		if (better > 0) {
