@@ -227,20 +227,60 @@ static bool good_footer(const u8 *bytes)
 	return vdisk_vhd_format.probe(bytes, VHD_FOOTER_LEN, bytes, 0) > 10;
 }
 
+/*
+ * The footer of a VHD that is not where it should be, or not called so: its
+ * checksum is right for the cookie that it should have. Such a file is no whole
+ * VHD, but its first sectors may be a guest's all the same.
+ */
+static bool has_lost_footer(const u8 *tail, u32 len)
+{
+	struct vhd_footer_disk f;
+	u32 off, n;
+
+	for (off = 0; off < len; off += VHD_FOOTER_LEN) {
+		n = (u32)vdisk_min(len - off, VHD_FOOTER_LEN);
+		if (n < VHD_OLD_FOOTER_LEN)
+			break;
+		memset(&f, 0, sizeof(f));
+		memcpy(&f, tail + off, n);
+		memcpy(f.cookie, "conectix", sizeof(f.cookie));
+		if (good_footer((const u8 *)&f))
+			return true;
+	}
+	return false;
+}
+
+static bool ends_as_vhd(const struct claims *c)
+{
+	u32 i;
+
+	for (i = 0; i < c->nr; i++)
+		if (c->claim[i].tail &&
+		    c->claim[i].format == &vdisk_vhd_format)
+			return true;
+	return false;
+}
+
 u32 vdisk_probe(const u8 *head, u32 head_len, const u8 *tail, u32 tail_len,
 		struct vdisk_claim claim[VDISK_MAX_CLAIMS])
 {
 	const u8 *last = tail + tail_len - vdisk_min(tail_len, VDISK_SECTOR);
+	u32 end_len = (u32)vdisk_min(tail_len, VDISK_SECTOR +
+				     tail_len % VDISK_SECTOR);
+	const u8 *end = tail + tail_len - end_len;
 	struct claims c = { .claim = claim };
 
 	add_formats(&c, head, head_len, false);
 	add_texts(&c, head, head_len);
 	add_signatures(&c, head, head_len, false);
-	add_formats(&c, tail, tail_len, true);
+	add_formats(&c, end, end_len, true);
 	add_signatures(&c, last, (u32)vdisk_min(tail_len, VDISK_SECTOR), true);
-	if (head_len >= VHD_FOOTER_LEN && tail_len == VHD_FOOTER_LEN &&
-	    good_footer(head) && good_footer(tail))
-		tell_vhds(&c, head, tail);
+	if (!ends_as_vhd(&c) && has_lost_footer(tail, tail_len))
+		add(&c, VDISK_CLAIM_IMAGE, vdisk_vhd_format.name,
+		    &vdisk_vhd_format, true);
+	if (head_len >= VHD_FOOTER_LEN && end_len == VHD_FOOTER_LEN &&
+	    good_footer(head) && good_footer(end))
+		tell_vhds(&c, head, end);
 	return c.nr;
 }
 

@@ -31,9 +31,16 @@ struct vdisk_claim {
 #define VDISK_MAX_CLAIMS 8
 
 /*
+ * A footer may have been the end before something was put behind it: a block of
+ * 4 KiB, at most.
+ */
+#define VDISK_PROBE_TAIL (VDISK_BLOCK + VDISK_SECTOR)
+
+/*
  * Who claims the file: the number of @claim, those of the beginning first.
- * @head, @tail and their lengths are those of vdisk_format's probe(). Only the
- * first MAX_CLAIMS are told, which is enough to see that they disagree.
+ * @head and its length are those of vdisk_format's probe(). @tail is as long as
+ * that of probe(), or up to VDISK_PROBE_TAIL instead of one sector. Only the first
+ * MAX_CLAIMS are told, which is enough to see that they disagree.
  */
 u32 vdisk_probe(const u8 *head, u32 head_len, const u8 *tail, u32 tail_len,
 		struct vdisk_claim claim[VDISK_MAX_CLAIMS]);

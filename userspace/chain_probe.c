@@ -14,7 +14,7 @@ const struct chain_kind *const chain_kinds[] = {
 static int read_claims(const struct reach_file *file,
 		       struct vdisk_claim claim[VDISK_MAX_CLAIMS])
 {
-	u8 head[VDISK_BLOCK], tail[2 * VDISK_SECTOR];
+	u8 head[VDISK_BLOCK], tail[VDISK_PROBE_TAIL + VDISK_SECTOR];
 	struct vdisk_store *store;
 	u32 head_len, tail_len;
 	u64 len;
@@ -29,7 +29,8 @@ static int read_claims(const struct reach_file *file,
 	}
 	len = store->length;
 	head_len = (u32)vdisk_min(len, sizeof(head));
-	tail_len = (u32)vdisk_min(len, VDISK_SECTOR + len % VDISK_SECTOR);
+	tail_len = (u32)vdisk_min(len, VDISK_PROBE_TAIL +
+				       len % VDISK_SECTOR);
 	r = vdisk_store_read(store, 0, head, head_len);
 	if (!r)
 		r = vdisk_store_read(store, len - tail_len, tail, tail_len);

@@ -12,6 +12,23 @@
 #include "chain_in.h"
 #include "out.h"
 
+/*
+ * Where a text that has ended goes on with something else, or @len. A disk may
+ * begin so whose guest wrote the text.
+ */
+static size_t stray(const char *text, size_t len)
+{
+	const u8 *b = (const u8 *)text;
+	size_t step = len >= 2 && (b[0] ^ b[1]) == 1 && b[0] >= 0xfe ? 2 : 1;
+	size_t i;
+
+	for (i = 0; i + step <= len && (b[i] || b[i + step - 1]); i += step)
+		;
+	while (i < len && !b[i])
+		i++;
+	return i;
+}
+
 static int read_text(struct chain *chain, int fd, u64 off, u64 len,
 		     bool informs, struct descriptor **desc)
 {
@@ -34,6 +51,12 @@ static int read_text(struct chain *chain, int fd, u64 off, u64 len,
 	if (!n || !*text) {
 		free(text);
 		return 0;
+	}
+	if (!off && stray(text, (size_t)n) < (size_t)n) {
+		what = out_text("Descriptor is followed by other data: at %zu",
+				stray(text, (size_t)n));
+		free(text);
+		return chain_fail(chain, -EINVAL, what);
 	}
 	*desc = out_alloc(1, sizeof(**desc));
 	what = descriptor_parse(*desc, text, (size_t)n, informs);

@@ -582,7 +582,7 @@ static void check_facts(struct fuzz *fz)
 static void check_probe(struct fuzz *fz)
 {
 	u32 head_len = (u32)vdisk_min(fz->file_len, VDISK_BLOCK);
-	u32 tail_len = (u32)vdisk_min(fz->file_len, VDISK_SECTOR +
+	u32 tail_len = (u32)vdisk_min(fz->file_len, VDISK_PROBE_TAIL +
 				      fz->file_len % VDISK_SECTOR);
 	u8 *head = malloc(head_len + !head_len);
 	u8 *tail = malloc(tail_len + !tail_len);

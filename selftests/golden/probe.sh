@@ -59,6 +59,13 @@ for name, head in heads.items():
         f.write(disk)
     with open("odd-%s.vhd" % name, "wb") as f:
         f.write(disk + vhd(2)[:511])
+    with open("cookie-%s.vhd" % name, "wb") as f:
+        f.write(disk + bytes([vhd(2)[0] ^ 1]) + vhd(2)[1:])
+    with open("oddcookie-%s.vhd" % name, "wb") as f:
+        f.write(disk + vhd(2)[:7] + b"X" + vhd(2)[8:511])
+    for more in b"\n", bytes(511), bytes(512), b"x" * 4096, bytes(4097):
+        with open("more%d-%s.vhd" % (len(more), name), "wb") as f:
+            f.write(disk + vhd(2) + more)
     with open("head-%s" % name, "wb") as f:
         f.write(head.ljust(65536, b"\0"))
 for kind in (2, 3, 4):
@@ -109,6 +116,14 @@ for file in fixed-*.vhd; do
 	reads "fixed VHD, the guest wrote $name: -f vhd" "fixed-$name.raw" "$file" -f vhd
 	[ "$name" = vhd ] || refused "a footer of 511 bytes, the guest wrote $name" \
 		"Begins as $begins, ends as vhd: " "$vdisk" table "odd-$name.vhd"
+	if [ "$name" != vhd ]; then
+		for other in cookie oddcookie more{1,511,512,4096,4097}; do
+			refused "a footer that is damaged or not the end ($other), the guest wrote $name" \
+				"Begins as $begins, ends as vhd: " "$vdisk" table "$other-$name.vhd"
+		done
+		refuses "a footer with a cookie of its own, the guest wrote $name" \
+			"Begins as $begins, ends as vhd: " "cookie-$name.vhd"
+	fi
 	# As a parent it is what its child says: a VHD.
 	"$vdisk" create -f vhd -b "$file" -F vhd child.vhd >/dev/null 2>&1
 	reads "a child of it" "fixed-$name.raw" child.vhd
@@ -137,6 +152,28 @@ qemu-img create -q -f qed -b forged.qed -F qed child.qed 1M
 refused "a QED parent says itself what it is" \
 	"^vdisk: child.qed: Parent: forged.qed: Begins as qed, ends as vhd: a guest may have written one of them$" \
 	"$vdisk" table child.qed
+
+# A disk without a footer, of which a guest wrote the beginning: no text goes on so.
+python3 - <<'END'
+text = open("head-vmdk-text", "rb").read().rstrip(b"\0")
+wide = open("head-vmdk-utf16", "rb").read()
+wide = wide[:len(wide.rstrip(b"\0")) + 1]
+for name, text in ("text", text), ("wide", wide):
+    for at in 1024, 65536, 1 << 20:
+        with open("%s-%d" % (name, at), "wb") as f:
+            f.write(text.ljust(at - 1, b"\0") + b"\1")
+    with open(name + "-none", "wb") as f:
+        f.write(text.ljust(65536, b"\0"))
+END
+# probe only looks at the beginning.
+verbs=("${verbs[@]:1}")
+for file in {text,wide}-{1024,65536,1048576}; do
+	refuses "a disk that begins like a descriptor ($file)" \
+		"Descriptor is followed by other data: at $((${file#*-} - 1))$" "$file"
+done
+for file in {text,wide}-none; do
+	t "a descriptor with zeroes behind it ($file)" "$vdisk" info "$file"
+done
 
 # A raw disk is raw because somebody says so.
 for name in vmdk-text parallels-xml qed vhd; do

@@ -249,7 +249,7 @@ static void test_ends(void)
 		{ "a footer only", H_ZERO, 4096, 512, 512, "vhd" },
 		{ "a footer of 511 bytes", H_ZERO, 4096, 511, 1023, "vhd" },
 		{ "511 bytes in all", H_ZERO, 511, 511, 511, "vhd" },
-		{ "a footer before odd bytes", H_ZERO, 4096, 512, 612, NULL },
+		{ "a footer before odd bytes", H_ZERO, 4096, 512, 612, "vhd" },
 		{ "a damaged copy, a good footer", H_VHD_BAD, 4096, 512, 512,
 		  "vhd" },
 	};
@@ -283,6 +283,48 @@ static void test_ends(void)
 		probe(head, i / NR_HEADS, head, i / NR_HEADS, claim);
 	}
 	T_OK(true, "short heads are read to their end only");
+}
+
+/* A footer that is damaged in its cookie, or was the end once. */
+static void test_lost_footers(void)
+{
+	static const struct {
+		u32 more;
+		u8 cookie;	/* what is changed in it */
+		bool is;
+	} rows[] = {
+		{ 0, 1, true }, { 0, 0x80, true }, { 1, 0, true },
+		{ 512, 0, true }, { 512, 1, true }, { 600, 0, true },
+		{ 4096, 0, true }, { 4097, 0, true }, { 4607, 0, true },
+		{ 4608, 0, false },
+	};
+	struct vdisk_claim claim[VDISK_MAX_CLAIMS];
+	u8 head[4096], file[32768];
+	u32 i, j, nr, other, len, tail;
+
+	for (i = 0; i < ARRAY(rows); i++) {
+		for (j = 0; j < 8; j++) {
+			memset(file, 0, sizeof(file));
+			footer_of(file + 8192, VHD_FIXED, VHD_NO_OFFSET);
+			file[8192 + j] ^= rows[i].cookie;
+			len = 8192 + 512 + rows[i].more;
+			tail = VDISK_PROBE_TAIL + len % 512;
+			head_of(H_QED, head);
+			nr = probe(head, sizeof(head), file + len - tail, tail,
+				   claim);
+			other = vdisk_probe_other(claim, nr);
+			T_EQ(!!other, rows[i].is, t_name("row %u, byte %u", i,
+							 j));
+			T_OK(!other || claim[other].format == &vdisk_vhd_format,
+			     "the other is a VHD");
+			/* Nothing of it is right with a wrong sum. */
+			file[8192 + 200] ^= 1;
+			nr = probe(head, sizeof(head), file + len - tail, tail,
+				   claim);
+			T_EQ(nr, 1 + (!rows[i].more && !rows[i].cookie),
+			     "no footer");
+		}
+	}
 }
 
 #define HEAD "# Disk DescriptorFile\nversion=1\nCID=12abcdef\n"
@@ -328,6 +370,7 @@ int main(void)
 	test_pairs();
 	test_two_heads();
 	test_ends();
+	test_lost_footers();
 	test_texts();
 	return T_DONE();
 }
