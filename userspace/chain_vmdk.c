@@ -275,6 +275,42 @@ static int add_extents(struct chain *chain, struct reach_file *file, u64 off,
 }
 
 /*
+ * Without its text a child would read zeroes where its parent has data, and a
+ * write to the parent would not be seen. A check may mend a header that leads out
+ * of the file.
+ */
+static int check_lost(struct chain *chain, const struct reach_file *file,
+		      const struct vmdk_header_disk *h, bool write)
+{
+	bool said = chain->opt->format && !chain->nr;
+	struct vdisk_store *store;
+	u64 sector, length;
+	int r, fd = dup(file->fd);	/* the store closes what it is given */
+
+	r = fd < 0 ? -errno : vdisk_store_file(fd, &store);
+	if (r) {
+		if (fd >= 0)
+			close(fd);
+		return chain_fail(chain, r, out_text("%s", strerror(-r)));
+	}
+	sector = vmdk_lost_text(store);
+	length = store->length / VDISK_SECTOR;
+	vdisk_store_close(store);
+	if (!sector || (said && !write) ||
+	    (chain->opt->heads && le64_of(h->desc_offset) >= length))
+		return 0;
+	return chain_fail(chain, write ? -EROFS : -EINVAL,
+			  out_text("descriptorOffset %llu and descriptorSize "
+				   "%llu miss the descriptor at sector %llu "
+				   "(see %s)",
+				   (unsigned long long)le64_of(h->desc_offset),
+				   (unsigned long long)le64_of(h->desc_size),
+				   (unsigned long long)sector,
+				   said ? "--read-only" :
+				   write ? "-f with --read-only" : "-f"));
+}
+
+/*
  * A sparse extent with a text inside. Without a capacity the text describes
  * other files; else its extent lines are what they were when the file was
  * exported, and the header counts.
@@ -292,7 +328,10 @@ static int open_hosted(struct chain *chain, struct reach_file *file, bool write)
 		memset(&h, 0, sizeof(h));
 	off = le64_of(h.desc_offset);
 	len = le64_of(h.desc_size);
-	if (off && len && (off > VMDK_MAX_SECTORS || len > VMDK_MAX_SECTORS))
+	r = check_lost(chain, file, &h, write);
+	if (r)
+		;
+	else if (off && len && (off > VMDK_MAX_SECTORS || len > VMDK_MAX_SECTORS))
 		r = chain_fail(chain, -EINVAL,
 			       out_text("Descriptor is outside the file: %llu",
 					(unsigned long long)off));

@@ -104,6 +104,12 @@ int repair_reopen(struct vdisk_image *image);
 int repair_count_copies(struct vdisk_image *image, u64 *faults);
 
 /*
+ * The sector of a VMDK's own descriptor that its header does not lead to, or not
+ * to all of it; 0 = there is none.
+ */
+u64 vmdk_lost_text(struct vdisk_store *store);
+
+/*
  * A header field with another value, under which all entries agree. @opens: they
  * do not now, but open() does. @units: at least so many are then sound. True:
  * *@mend writes it, and @text says it.

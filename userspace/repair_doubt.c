@@ -9,6 +9,7 @@
  * value, none of them on another, nothing much that nobody owns.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "out.h"
 #include "repair.h"
@@ -129,13 +130,17 @@ static void try_value(struct search *s, const struct vdisk_field *f, u64 was,
 	struct own_report rep;
 	u8 bytes[8];
 	int better;
+	bool text;
 
 	/* How long a disk is cannot be guessed; that it is too long can be. */
 	if (f->size && !s->opens && value > was)
 		return;
 	trial = repair_trial_new(s->store);
 	vdisk_store(bytes, value, f->width, f->big);
+	/* No entry knows of the text that names the parent. */
+	text = !strncmp(f->name, "descriptor", 10);
 	if (!vdisk_store_write(trial, f->off, bytes, f->width) &&
+	    !(text && vmdk_lost_text(trial)) &&
 	    look(s, trial, f->size, &rep) &&
 	    (!f->size || value > was || !cuts_data(s, trial))) {
 		better = s->field ? compare(&rep, &s->best) : 1;

@@ -216,4 +216,59 @@ sed -i 's/^RW/rw/; s/SPARSE/Sparse/; s/$/\r/' wide-s.vmdk
 t "a further extent like the last, in lower case and CRLF" "$vdisk" resize wide-s.vmdk 3G
 eq "a further extent: the size" "$(table_size wide-s.vmdk)" $((3 << 30))
 
+# A header that does not lead to the text: nobody reads a child without its parent.
+# flip FILE AT BIT: turn one bit; or set the 8 bytes there to zero
+flip()
+{
+	python3 - "$@" <<'END'
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    was = int.from_bytes(f.read(8), "little")
+    f.seek(int(sys.argv[2]))
+    f.write((was ^ 1 << int(sys.argv[3]) if sys.argv[3] != "-" else 0).to_bytes(8, "little"))
+END
+}
+
+qemu-img create -q -f vmdk lost-p.vmdk 1M
+qemu-io -f vmdk -c 'write -P 5 0 1M' lost-p.vmdk >/dev/null
+qemu-img create -q -f vmdk -b lost-p.vmdk -F vmdk lost-c.vmdk 1M
+qemu-io -f vmdk -c 'write -P 6 64k 64k' lost-c.vmdk >/dev/null
+"$vdisk" convert lost-c.vmdk lost.raw
+for at in '28 '{{0..4},6,8,9,40,62,-} '36 '{2,4,5,12} '36 -'; do
+	cp lost-c.vmdk lost-d.vmdk
+	# shellcheck disable=SC2086
+	flip lost-d.vmdk $at
+	sum=$(sha lost-d.vmdk)
+	for verb in 'table -r' 'convert --force'; do
+		to=
+		[ "${verb#table}" != "$verb" ] || to=out.img
+		# shellcheck disable=SC2086
+		if out=$("$vdisk" $verb lost-d.vmdk $to 2>&1); then
+			eq "byte $at, $verb: the parent is there" \
+				"$("$vdisk" info lost-d.vmdk | grep -c '^backing file: lost-p.vmdk$')" 1
+			[ "$verb" != 'convert --force' ] || eq "byte $at: reads the same" \
+				"$(sha out.img)" "$(sha lost.raw)"
+		else
+			eq "byte $at, $verb: one line" "$(wc -l <<<"$out")" 1
+		fi
+	done
+	"$vdisk" check --repair --no-undo lost-d.vmdk >/dev/null 2>&1 || :
+	[ "$(sha lost-d.vmdk)" = "$sum" ] ||
+		reads "byte $at: what is repaired has its parent" lost.raw lost-d.vmdk
+done
+cp lost-c.vmdk lost-d.vmdk
+flip lost-d.vmdk 36 -
+refused "a header without the length of its text" \
+	'descriptorOffset 1 and descriptorSize 0 miss the descriptor at sector 1 \(see -f\)$' \
+	"$vdisk" map lost-d.vmdk
+t "-f: as the header says" "$vdisk" map -f vmdk lost-d.vmdk
+refused "-f: nothing is written" 'miss the descriptor at sector 1 \(see --read-only\)$' \
+	"$vdisk" table -f vmdk lost-d.vmdk
+refused "check sees it" 'miss the descriptor at sector 1' "$vdisk" check lost-d.vmdk
+cp lost-c.vmdk lost-d.vmdk
+flip lost-d.vmdk 28 40
+t "a header that leads out of the file is mended" "$vdisk" check --repair lost-d.vmdk
+reads "and reads as before" lost.raw lost-d.vmdk
+
 ktap_end
