@@ -210,6 +210,24 @@ static bool open_parent(struct job *job, const char *image,
 }
 
 /*
+ * A hard link elsewhere does not find its parent, but its other name does: next
+ * to the image, that may be the image.
+ */
+static bool means(const struct chain *all, const char *own)
+{
+	const struct chain_layer *last = &all->layer[all->nr - 1];
+	bool same;
+	char *path;
+
+	if (!all->parent_err || !last->parent)
+		return false;
+	path = reach_parent(own, last->parent);
+	same = path && is_same_file(path, own);
+	free(path);
+	return same;
+}
+
+/*
  * Nor may it be below its new parent: by whichever name, and whoever has it
  * locked, which is this program.
  */
@@ -226,6 +244,7 @@ static bool stands_on_itself(const struct job *job)
 		return false;
 	for (i = 0; i < all.nr; i++)
 		found |= is_same_file(all.layer[i].path, own);
+	found |= means(&all, own);
 	chain_close(&all);
 	return found;
 }

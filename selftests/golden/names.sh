@@ -95,6 +95,18 @@ for flag in -u '-u -U' '-U'; do
 		"$vdisk" rebase $flag -b p.qed c.qed
 done
 t "the image is as it was" "$vdisk" map c.qed
+mkdir x y
+for f in qed vmdk vhd; do
+	"$vdisk" create -f $f x/a.$f 1M
+	"$vdisk" snapshot x/a.$f x/b.$f
+	ln x/b.$f y/hb.$f
+	refused "$f: a circle by a hard link that does not find its parent" \
+		'Image would be its own parent$' \
+		"$vdisk" rebase -u -b ../y/hb.$f --allow-path "$PWD" x/a.$f
+	ln x/a.$f y/a.$f
+	t "$f: both can be read from there, too" "$vdisk" map y/hb.$f
+done
+rm -r x y
 
 # One more would be too many to be opened.
 "$vdisk" create -f qed q0 1M
