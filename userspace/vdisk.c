@@ -152,6 +152,9 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	r = v->run(&opt);
 	free(opt.allow);
 	free(opt.make);
+	/* 1 of compare says that the disks differ, which is no failure. */
+	if (v->run == cmd_compare && r <= VERB_FAILED)
+		return out_flush() ? r : VERB_USAGE;
 	if (!out_flush() && r == VERB_OK)
 		r = VERB_FAILED;
 	return r;

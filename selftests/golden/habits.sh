@@ -128,6 +128,12 @@ END
 eq "compare -s: what takes place" "$(vdisk compare -s -f raw -F raw in.raw full.raw)" \
 	"Strict mode: Offset 1048576 block status mismatch!"
 status "compare: other formats" 0 vdisk compare in.qed in.vhd
+for file in in.raw other.raw; do
+	for how in '>/dev/full' '>&-'; do
+		status "compare $how: no verdict" 2 bash -c \
+			"vdisk compare -f raw -F raw in.raw $file $how 2>/dev/null"
+	done
+done
 status "compare: no image" 2 vdisk compare in.qed gone
 status "compare: not raw without a word" 2 vdisk compare in.qed in.raw
 refused_by=$(vdisk compare in.qed in.raw 2>&1)
