@@ -452,6 +452,22 @@ static bool is_file(const struct reach_file *file, const char *path)
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
+/*
+ * Other readers of these formats take what is before a colon for a protocol. A
+ * VMDK may name a path of Windows, with a drive.
+ */
+static bool is_mistaken(const char *format, const char *name)
+{
+	bool vmdk = !strcmp(format, "vmdk");
+
+	if (!vmdk && strcmp(format, "qed"))
+		return false;
+	if (vmdk && name[0] && name[1] == ':' &&
+	    (name[2] == '\\' || name[2] == '/'))
+		return false;
+	return name[strcspn(name, ":/")] == ':';
+}
+
 bool chain_finds(const struct chain *parent, const char *image,
 		 const char *place, const char *format, const char *name)
 {
@@ -479,6 +495,9 @@ bool chain_finds(const struct chain *parent, const char *image,
 	else if (!is_file(&file, path))
 		out_error(image, "Parent: Name leads to another file: %s",
 			  out_name(file.path));
+	else if (is_mistaken(format, name))
+		out_error(image, "Parent: Name would be taken for a protocol, "
+			  "write ./%s", out_name(name));
 	else
 		good = true;
 	reach_close(&file);

@@ -118,7 +118,7 @@ char *reach_name_for(const char *from, const char *file)
 	if (!name || !*name)
 		return out_text("%s", file);
 	/* Nobody may take it for a protocol, a drive, or Windows' way of writing. */
-	return out_text("%s%s", is_protocol(name) || name[1] == ':' ||
+	return out_text("%s%s", name[strcspn(name, ":/")] == ':' ||
 			strchr(name, '\\') ? "./" : "", name);
 }
 

@@ -72,6 +72,24 @@ for f in qed vhd vmdk; do
 		[ $f != qed ] || refused "$f: rebase -b $name" 'is not the name of a file$' \
 			"$vdisk" rebase -u -b "$name" mine
 	done
+	# One letter, or what is no word, is a protocol for others.
+	for name in a:b.img 'c:\x' 'a b:c' é:x; do
+		rm -f c && cp ../real/new "$name"
+		if [ $f = vhd ] || { [ $f = vmdk ] && [ "$name" = 'c:\x' ]; }; then
+			continue
+		fi
+		refused "$f: create -b '$name'" 'Name would be taken for a protocol, write \./' \
+			"$vdisk" create -f $f -b "$name" c
+		refused "$f: rebase -u -b '$name'" 'Name would be taken for a protocol, write \./' \
+			"$vdisk" rebase -u -b "$name" mine
+		[ "$name" != 'c:\x' ] || continue
+		t "$f: create -b './$name'" "$vdisk" create -f $f -b "./$name" c
+		reads "$f: a child of './$name'" ../new.raw c
+		rm -f c
+		"$vdisk" snapshot "$name" c
+		eq "$f: snapshot '$name': its name" \
+			"$("$vdisk" info c | sed -n 's/^backing file: //p')" "./$name"
+	done
 	# A neighbour that would be taken for it.
 	mkdir back && cp ../link/new back/slash && cp ../real/new 'back\slash'
 	rm -f c
