@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=1G disk=512M timeout=900
+# VM: disk=1G disk=512M timeout=900 long
 #
 # Verbs and devices: whatever becomes of a verb that has suspended one, the device goes
 # on; what it may be called; and who is told that a file is in use.

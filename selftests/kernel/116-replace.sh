@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=512M disk=384M timeout=900
+# VM: disk=512M disk=384M timeout=900 long
 #
 # --force on file systems that can do much or little: the old image or the new one is
 # there whatever fails, and whenever the program is killed. What the calls do where a
