@@ -11,6 +11,7 @@
 #include "../formats/vmdk.h"
 #include "chain_in.h"
 #include "out.h"
+#include "repair.h"
 
 /*
  * Where a text that has ended goes on with something else, or @len. A disk may
