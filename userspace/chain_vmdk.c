@@ -277,8 +277,7 @@ static int add_extents(struct chain *chain, struct reach_file *file, u64 off,
 
 /*
  * Without its text a child would read zeroes where its parent has data, and a
- * write to the parent would not be seen. A check may mend a header that leads out
- * of the file.
+ * write to the parent would not be seen.
  */
 static int check_lost(struct chain *chain, const struct reach_file *file,
 		      const struct vmdk_header_disk *h, bool write)
@@ -297,8 +296,8 @@ static int check_lost(struct chain *chain, const struct reach_file *file,
 	sector = vmdk_lost_text(store);
 	length = store->length / VDISK_SECTOR;
 	vdisk_store_close(store);
-	if (!sector || (said && !write) ||
-	    (chain->opt->heads && le64_of(h->desc_offset) >= length))
+	/* An offset behind the file is refused by the format, or mended. */
+	if (!sector || (said && !write) || le64_of(h->desc_offset) >= length)
 		return 0;
 	return chain_fail(chain, write ? -EROFS : -EINVAL,
 			  out_text("descriptorOffset %llu and descriptorSize "

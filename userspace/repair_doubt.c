@@ -27,6 +27,7 @@ struct search {
 	const struct vdisk_field *field;
 	u64 was, value;
 	bool tie;
+	bool cuts;		/* the disk would lose something: no value at all */
 };
 
 static bool stop(void *arg, const char *what)
@@ -141,12 +142,13 @@ static void try_value(struct search *s, const struct vdisk_field *f, u64 was,
 	text = !strncmp(f->name, "descriptor", 10);
 	if (!vdisk_store_write(trial, f->off, bytes, f->width) &&
 	    !(text && vmdk_lost_text(trial)) &&
-	    look(s, trial, f->size, &rep) &&
-	    (!f->size || value > was || !cuts_data(s, trial))) {
+	    look(s, trial, f->size, &rep)) {
 		better = s->field ? compare(&rep, &s->best) : 1;
 		s->tie = better > 0 ? false : s->tie || !better;
 		if (better > 0) {
 			s->best = rep;
+			s->cuts = f->size && value < was &&
+				  cuts_data(s, trial);
 			s->field = f;
 			s->was = was;
 			s->value = value;
@@ -245,7 +247,7 @@ bool repair_doubt(const struct vdisk_format *format, struct vdisk_store *store,
 		snprintf(text, 120, "%s", mend->done);
 		return true;
 	}
-	if (!s.field)
+	if (!s.field || s.cuts)
 		return false;
 	snprintf(text, 120, "%s set from %llu to %llu, where the entries agree",
 		 s.field->name, (unsigned long long)s.was,

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# VM: disk=512M disk=160M timeout=1800 alone
+# VM: disk=512M disk=160M timeout=1800 alone long
 #
 # File systems on devices whose images are files of file systems: the five cells of
 # the matrix that hold every value. The others are long: 151-nesting.sh to 154.

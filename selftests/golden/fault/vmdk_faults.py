@@ -7,6 +7,11 @@ from .damage import *
 from .images import *
 from .table import *
 
+def no_text(g):
+    """Nor is there a text where the header once said so."""
+    g.data()[512:1536] = bytes(1024)
+
+
 group("vmdk-sparse", "open", (
     ("version 0", k("version", 0), "Unknown VMDK version: 0"),
     ("version 4", k("version", 4), "Unknown VMDK version: 4"),
@@ -27,7 +32,8 @@ group("vmdk-sparse", "open", (
     ("markers without compression", k("flags", 0x20003),
      "VMDK compression needs markers, and they it: 131075"),
     ("capacity 0", k("capacity", 0), "disk.vmdk is in the chain twice"),
-    ("capacity 0, no descriptor", also(k("capacity", 0), k("desc", 0)),
+    ("capacity 0, no descriptor", also(k("capacity", 0), k("desc", 0),
+                                       no_text),
      "The disk is empty: 0"),
     ("capacity 2^54", k("capacity", 1 << 54),
      "VMDK capacity is too large: 18014398509481984"),
@@ -159,7 +165,7 @@ group("vmdk-sparse", "fine", (
     ("both directories name one table", rgde(1, plus("gt", 4)), ""),
     ("rgdOffset without the flag", also(k("flags", 1), k("rgd", ONES)), ""),
     ("an entry behind the last grain", gte(900, 2**32 - 1), ""),
-    ("no descriptor", also(k("desc", 0), k("desc_size", 0)), ""),
+    ("no descriptor", also(k("desc", 0), k("desc_size", 0), no_text), ""),
     # No reader needs the overhead to find a grain.
     ("overhead behind grains", k("overhead", plus("start", 16)), ""),
     ("overhead behind all grains", k("overhead", "end"), ""),
@@ -448,8 +454,7 @@ group("vmdk-split", "walk", (
 group("vmdk-embedded", "chain", (
     ("the file itself as an extent", lambda g: swap(
         '"a.raw" 0', '"disk.vmdk" 0')(g), TWICE),
-    ("no text there", k("desc", 2),
-     "Extents are in the embedded descriptor: 2"),
+    ("no text there", k("desc", 2), "miss the descriptor at sector"),
     ("descriptor over 1 MiB", k("desc_size", 4096),
      "Descriptor is longer than 1 MiB: 2097152"),
     ("an absolute name", swap('"a.raw"', '"/etc/fstab"'),
@@ -483,7 +488,7 @@ group("vmdk-child", "chain", (
     ("parent is the child", hint("child.vmdk"), TWICE),
     ("parent has no descriptor", also(
         k("desc", 0, name="base.vmdk"), k("desc_size", 0, name="base.vmdk")),
-     "Parent: base.vmdk: Image has no descriptor"),
+     "miss the descriptor at sector"),
     ("parent is no VMDK", put("base.vmdk", bytearray(4096)),
      "VMDK header not found: 0"),
     ("parent's version", k("version", 7, name="base.vmdk"),
