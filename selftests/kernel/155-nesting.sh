@@ -92,8 +92,11 @@ repaired()
 {
 	local status=0
 
+	# A repair moves few units: space may stay lost (3), no more.
 	"$vdisk" check --repair -f "$format" "$image" || status=$?
-	"$vdisk" check -f "$format" "$image"
+	status=0
+	"$vdisk" check -f "$format" "$image" || status=$?
+	[ "$status" -eq 0 ] || [ "$status" -eq 3 ]
 }
 
 # The units that were freed belong to nobody else as long as the image names them.
