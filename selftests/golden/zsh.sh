@@ -40,14 +40,26 @@ zpty -w shell "PS1= RPS1= PROMPT_EOL_MARK=; stty columns 100 -echo; fpath=(${(q)
 	autoload -Uz compinit; compinit -u -D; LISTMAX=1000; unset zle_bracketed_paste
 	bindkey '^I' list-choices; zstyle ':completion:*' list-separator '#'; echo READY-\$((1 + 1))"
 until_said READY-2
-while IFS= read -r line; do
-	zpty -n -w shell "$line"$'\t\x15'"echo; echo DONE-\$((1 + 1))"$'\n'
-	until_said DONE-2
-	print -r -- "## $line"
-	# Its own line, and the command behind it, are shown as they are typed.
+# Its own line, and the command behind it, are shown as they are typed.
+told()
+{
 	print -r -- "${said//$'\r'/}" | sed 's/\x1b\[[0-9;?]*[a-zA-Z]//g; s/.\x08//g' |
 		sed 's/ *# .*//; s/vdisk .*//; s/e*echo; .*//; s/DONE-2.*//' | tr ' ' '\n' |
 		sed '/^v\{0,1\}$/d'
+}
+
+# With more keys waiting zsh shows no list: so they come late, and later.
+while IFS= read -r line; do
+	for wait in 0.1 0.5 2 5; do
+		zpty -n -w shell "$line"$'\t'
+		sleep $wait
+		zpty -n -w shell $'\x15'"echo; echo DONE-\$((1 + 1))"$'\n'
+		until_said DONE-2
+		list=$(told)
+		[[ -z $list ]] || break
+	done
+	print -r -- "## $line"
+	print -r -- "$list"
 done
 zpty -d shell
 END
