@@ -38,8 +38,13 @@ static bool too_long(const struct chain *chain, u64 size_sec)
 	       last_extent(chain, size_sec) > RECHAIN_SPLIT_SEC;
 }
 
-/* Before anything is done. */
-static bool may_tell_extent(const struct chain *chain, u64 size_sec)
+typedef bool text_fn(const struct chain_layer *layer, const char *text);
+
+/*
+ * What the descriptor is to say of the last extent: desc_text_write() it, or ask
+ * before anything is done whether it may be written.
+ */
+static bool tell_extent(const struct chain *chain, u64 size_sec, text_fn *write)
 {
 	const struct chain_layer *top = &chain->layer[0];
 	char *old, *text;
@@ -51,7 +56,7 @@ static bool may_tell_extent(const struct chain *chain, u64 size_sec)
 	if (!old)
 		return false;
 	text = desc_text_extent(top, old, last_extent(chain, size_sec));
-	good = text && desc_text_may_write(top, text);
+	good = text && write(top, text);
 	free(text);
 	free(old);
 	return good;
@@ -82,7 +87,7 @@ static bool may_resize(struct chain *chain, u64 size_sec)
 	else if (resize_check(chain->disk, size_sec))
 		out_error(chain->image, "%s", chain->fault.text);
 	else
-		return may_tell_extent(chain, size_sec);
+		return tell_extent(chain, size_sec, desc_text_may_write);
 	return false;
 }
 
@@ -90,25 +95,6 @@ bool rechain_may_size(struct chain *chain, u64 size_sec)
 {
 	return chain_check(chain) &&
 	       (too_long(chain, size_sec) || may_resize(chain, size_sec));
-}
-
-/* What the descriptor says of the last extent. */
-static bool tell_extent(struct chain *chain, u64 size_sec)
-{
-	const struct chain_layer *top = &chain->layer[0];
-	char *old, *text;
-	bool good;
-
-	if (!top->desc)
-		return true;
-	old = desc_text_read(top);
-	if (!old)
-		return false;
-	text = desc_text_extent(top, old, last_extent(chain, size_sec));
-	good = text && desc_text_write(top, text);
-	free(text);
-	free(old);
-	return good;
 }
 
 static bool resize_image(struct chain *chain, u64 size_sec)
@@ -170,7 +156,8 @@ bool rechain_size(struct chain *chain, u64 size_sec)
 	if (!may_resize(chain, size_sec))
 		return false;
 	if (size_sec < chain->disk->size_sec)
-		return tell_extent(chain, size_sec) &&
+		return tell_extent(chain, size_sec, desc_text_write) &&
 		       resize_image(chain, size_sec);
-	return resize_image(chain, size_sec) && tell_extent(chain, size_sec);
+	return resize_image(chain, size_sec) &&
+	       tell_extent(chain, size_sec, desc_text_write);
 }
